@@ -1,0 +1,3 @@
+//! Keyward: keeps the secrets in Vault fresh and watches who uses them.
+
+fn main() {}
