@@ -1,0 +1,344 @@
+//! What Vault keeps of one secret: the lock, the memory, and whose turn it is. The values stand beside it, in the engine's care.
+//!
+//! **Invariant:** a record is only ever written with check-and-set on the version that was read, and never deleted:
+//! deleting a key's metadata would make old check-and-set versions match again.
+
+use crate::Number;
+use crate::saga::{Stuck, Way};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The format that this program writes. It reads this one and the one before, and refuses newer ones by name.
+pub const FORMAT: u32 = 1;
+
+/// The record of one secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`] of whoever wrote it.
+    pub format: u32,
+    /// The secret's name in the configuration.
+    pub secret: String,
+    /// Count of rotations so far; see [`Number`].
+    pub number: Number,
+    /// When the secret was first seen; its first slot is the next one after it.
+    pub first_seen: Timestamp,
+    /// The last slot that was finished as rotated. A slot at or before it is never due again.
+    pub last_slot: Option<Timestamp>,
+    /// When the last proved success was finished.
+    pub last_success: Option<Timestamp>,
+    /// What happened last, if it was a failure that was rolled back.
+    pub last_failure: Option<LastFailure>,
+    /// What is still to be done about older values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<Later>,
+    /// Versions of this record that held values and must be destroyed: first and last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<(u64, u64)>,
+    /// Whose turn it is.
+    pub phase: Phase,
+}
+
+/// The last rotation, if it failed and was rolled back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// When it was rolled back.
+    pub at: Timestamp,
+    /// How many in a row.
+    pub attempts: u32,
+    /// Which step failed and how, without any value.
+    pub why: String,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nobody's: the next slot decides.
+    Idle,
+    /// A rotation is on its way forward.
+    Staged(Attempt),
+    /// A rotation was decided to roll back.
+    Back(Attempt),
+    /// A rotation stands still until `keyward resume`.
+    Stuck {
+        /// The rotation.
+        attempt: Attempt,
+        /// Whether it was on its way back.
+        back: bool,
+        /// Why it stands still.
+        reason: Stuck,
+        /// What failed last, in words, without any value.
+        why: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A person paused this secret.
+    Paused {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// One attempt at a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The rotation's id: random, so that two attempts at one slot are told apart.
+    pub rotation: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The kind's name at stage: recovery refuses to go on under another kind.
+    pub kind: String,
+    /// Which daemon or command works on it.
+    pub owner: String,
+    /// Who asked for it: `schedule`, or a person's name.
+    pub asked_by: String,
+    /// The published path's version that Publish and Race check against; `None` where nothing is published.
+    pub base: Option<u64>,
+    /// When it was staged.
+    pub staged_at: Timestamp,
+    /// The record's version written by the stage: from here on versions hold values.
+    pub since_version: u64,
+    /// What was seen at stage and is needed later (the role chosen, the time of the engine's last rotation); never a value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// What an attempt is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "for", rename_all = "kebab-case")]
+pub enum Purpose {
+    /// A slot of the schedule, or the moment a person asked.
+    Rotate {
+        /// The due time without jitter.
+        slot: Timestamp,
+    },
+    /// Housekeeping: no slot is used up.
+    Tend,
+}
+
+/// Something to be done about an older value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Later {
+    /// Make a role's password unusable, if the published secret does not name it.
+    Retire {
+        /// The role.
+        role: String,
+        /// The rotation's number, which the fence asks for.
+        number: Number,
+        /// The rotation's id.
+        rotation: String,
+        /// Not before the grace is over.
+        not_before: Timestamp,
+    },
+    /// Publish the next key as the current one.
+    Promote {
+        /// When every verifier has had time to read it.
+        not_before: Timestamp,
+    },
+    /// Remove the previous value from the published secret.
+    Prune {
+        /// When nothing it signed or opened is valid any more.
+        not_before: Timestamp,
+    },
+}
+
+impl Later {
+    /// The moment before which nothing happens.
+    pub fn not_before(&self) -> Timestamp {
+        match self {
+            Self::Retire { not_before, .. } | Self::Promote { not_before } | Self::Prune { not_before } => *not_before,
+        }
+    }
+}
+
+impl Record {
+    /// The record of a secret that was never seen before.
+    pub fn first_seen(secret: &str, now: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            secret: secret.to_owned(),
+            number: 0,
+            first_seen: now,
+            last_slot: None,
+            last_success: None,
+            last_failure: None,
+            later: Vec::new(),
+            held: None,
+            phase: Phase::Idle,
+        }
+    }
+
+    /// The attempt that is under way or stands still.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match &self.phase {
+            Phase::Staged(attempt) | Phase::Back(attempt) | Phase::Stuck { attempt, .. } => Some(attempt),
+            Phase::Idle | Phase::Paused { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match &mut self.phase {
+            Phase::Staged(attempt) | Phase::Back(attempt) | Phase::Stuck { attempt, .. } => Some(attempt),
+            Phase::Idle | Phase::Paused { .. } => None,
+        }
+    }
+
+    /// The way of the attempt that is under way; `None` when nobody works on it.
+    pub fn way(&self) -> Option<Way> {
+        match &self.phase {
+            Phase::Staged(_) => Some(Way::Forward),
+            Phase::Back(_) => Some(Way::Back),
+            Phase::Idle | Phase::Stuck { .. } | Phase::Paused { .. } => None,
+        }
+    }
+
+    /// Staged → back: the decision to roll back. `None` unless it is staged.
+    #[must_use]
+    pub fn turned(mut self) -> Option<Self> {
+        self.phase = match self.phase {
+            Phase::Staged(attempt) => Phase::Back(attempt),
+            _ => return None,
+        };
+        Some(self)
+    }
+
+    /// Stuck → where it stood, for whoever resumes it. `None` unless it is stuck.
+    #[must_use]
+    pub fn resumed(mut self) -> Option<Self> {
+        self.phase = match self.phase {
+            Phase::Stuck { attempt, back: false, .. } => Phase::Staged(attempt),
+            Phase::Stuck { attempt, back: true, .. } => Phase::Back(attempt),
+            _ => return None,
+        };
+        Some(self)
+    }
+
+    /// The attempt stands still from now on. `None` when none is under way.
+    #[must_use]
+    pub fn parked(mut self, reason: Stuck, why: &str, since: Timestamp) -> Option<Self> {
+        let back = self.way()? == Way::Back;
+        let attempt = self.attempt()?.clone();
+        self.phase = Phase::Stuck { attempt, back, reason, why: why.to_owned(), since };
+        Some(self)
+    }
+
+    /// The attempt was proved: idle, the slot done, `later` added to what is still to be done. `version` is the record's present one.
+    #[must_use]
+    pub fn finished(mut self, version: u64, now: Timestamp, later: Vec<Later>) -> Option<Self> {
+        let attempt = self.attempt()?;
+        let since = attempt.since_version;
+        if let Purpose::Rotate { slot } = attempt.purpose {
+            self.last_slot = Some(self.last_slot.map_or(slot, |last| last.max(slot)));
+            self.last_success = Some(now);
+            self.last_failure = None;
+        }
+        self.later.extend(later);
+        self.held = Some((since, version));
+        self.phase = Phase::Idle;
+        Some(self)
+    }
+
+    /// The attempt was rolled back: idle, the slot still open, the failure remembered for the backoff.
+    #[must_use]
+    pub fn rolled_back(mut self, version: u64, now: Timestamp, why: &str) -> Option<Self> {
+        let since = self.attempt()?.since_version;
+        let attempts = self.last_failure.as_ref().map_or(0, |f| f.attempts).saturating_add(1);
+        self.last_failure = Some(LastFailure { at: now, attempts, why: why.to_owned() });
+        self.held = Some((since, version));
+        self.phase = Phase::Idle;
+        Some(self)
+    }
+}
+
+/// Whether a record's present owner has been silent for the whole lease, judged on the observer's own monotonic clock.
+///
+/// Wall clocks of different machines are never compared: only "this version has been the newest for so long, here".
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    seen: Option<(u64, Duration)>,
+}
+
+impl Observation {
+    /// Notes the record's version at `now` (time since the observer started) and says for how long it has not changed.
+    pub fn observe(&mut self, version: u64, now: Duration) -> Duration {
+        match self.seen {
+            Some((seen, since)) if seen == version => now.saturating_sub(since),
+            _ => {
+                self.seen = Some((version, now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged() -> Record {
+        let attempt = Attempt {
+            rotation: "r1".into(),
+            purpose: Purpose::Rotate { slot: Timestamp::UNIX_EPOCH },
+            kind: "random".into(),
+            owner: "me".into(),
+            asked_by: "schedule".into(),
+            base: Some(3),
+            staged_at: Timestamp::UNIX_EPOCH,
+            since_version: 7,
+            facts: BTreeMap::new(),
+        };
+        Record { phase: Phase::Staged(attempt), number: 4, ..Record::first_seen("s", Timestamp::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn a_record_survives_its_own_json() {
+        for record in [
+            Record::first_seen("s", Timestamp::UNIX_EPOCH),
+            staged(),
+            staged().turned().unwrap_or_else(|| panic!()),
+            staged().parked(Stuck::Unproved, "why", Timestamp::UNIX_EPOCH).unwrap_or_else(|| panic!()),
+        ] {
+            let text = serde_json::to_string(&record).unwrap_or_default();
+            assert_eq!(serde_json::from_str::<Record>(&text).ok(), Some(record));
+        }
+    }
+
+    #[test]
+    fn finishing_uses_up_the_slot_and_remembers_what_to_destroy() {
+        let done = staged().finished(9, Timestamp::UNIX_EPOCH, vec![]).unwrap_or_else(|| panic!());
+        assert_eq!((done.last_slot, done.held, &done.phase), (Some(Timestamp::UNIX_EPOCH), Some((7, 9)), &Phase::Idle));
+        assert!(done.finished(9, Timestamp::UNIX_EPOCH, vec![]).is_none(), "only what is under way can be finished");
+    }
+
+    #[test]
+    fn a_rollback_leaves_the_slot_open_and_counts() {
+        let back =
+            staged().turned().and_then(|r| r.rolled_back(9, Timestamp::UNIX_EPOCH, "verify: wrong password")).unwrap_or_else(|| panic!());
+        assert_eq!(back.last_slot, None);
+        assert_eq!(back.last_failure.as_ref().map(|f| f.attempts), Some(1));
+    }
+
+    #[test]
+    fn resuming_goes_on_in_the_recorded_direction() {
+        let stuck = staged().turned().and_then(|r| r.parked(Stuck::UndoFailed, "", Timestamp::UNIX_EPOCH)).unwrap_or_else(|| panic!());
+        assert_eq!(stuck.resumed().and_then(|r| r.way()), Some(Way::Back));
+    }
+
+    #[test]
+    fn an_owner_is_silent_only_when_the_same_version_stays() {
+        let mut seen = Observation::default();
+        let at = Duration::from_secs;
+        assert_eq!(seen.observe(1, at(10)), at(0));
+        assert_eq!(seen.observe(1, at(14)), at(4));
+        assert_eq!(seen.observe(2, at(20)), at(0));
+        assert_eq!(seen.observe(2, at(26)), at(6));
+    }
+}

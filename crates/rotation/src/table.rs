@@ -1,0 +1,260 @@
+//! The step tables: what a rotation of each kind does, in order, and what undoes it.
+//!
+//! A table is read from top to bottom. The **pivot** is the step after which only forward is possible; before it a
+//! failure rolls back. Steps before [`Step::Stage`] change nothing anywhere.
+
+/// One step of a rotation. What it means for a kind is said where the kind is implemented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// See that everything this rotation will need is there and that its proofs can mean something.
+    Preflight,
+    /// See that what is about to be changed is used by nobody; else the rotation is deferred.
+    Gate,
+    /// Write the candidate into the record: from here on it cannot be lost, and nobody else may act.
+    Stage,
+    /// Make the target accept the candidate.
+    Apply,
+    /// Have Vault's own engine make a new password for its static role.
+    Rotate,
+    /// Log in with the candidate, over the consumers' own way, and do what they do.
+    Verify,
+    /// PATCH the named fields of the published secret, with check-and-set on the version seen at stage.
+    Publish,
+    /// Read back what consumers will read and log in with that.
+    Confirm,
+    /// Write the outcome into the record and destroy the versions that held values.
+    Finish,
+}
+
+impl Step {
+    /// The name in logs, metrics and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Gate => "gate",
+            Self::Stage => "stage",
+            Self::Apply => "apply",
+            Self::Rotate => "rotate",
+            Self::Verify => "verify",
+            Self::Publish => "publish",
+            Self::Confirm => "confirm",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+/// What takes a step back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// The kind has an act that undoes it.
+    Action,
+    /// It left nothing that would need undoing.
+    Nothing,
+    /// It cannot be undone: the pivot.
+    Impossible,
+}
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What is done.
+    pub step: Step,
+    /// What takes it back.
+    pub undo: Undo,
+    /// The row in words, for `rotate --dry-run` and the docs.
+    pub says: &'static str,
+}
+
+const fn row(step: Step, undo: Undo, says: &'static str) -> Row {
+    Row { step, undo, says }
+}
+
+/// The steps of one kind of rotation.
+#[derive(Debug)]
+pub struct Table {
+    /// The kind's name, as in the configuration.
+    pub kind: &'static str,
+    /// The steps in order. **Invariant** (tested): one `Stage`, one pivot behind it, `Finish` last.
+    pub rows: &'static [Row],
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+impl Eq for Table {}
+
+impl Table {
+    /// The step behind `step`; `None` behind the last, or for a step that the table lacks.
+    pub fn after(&self, step: Step) -> Option<Step> {
+        let at = self.rows.iter().position(|r| r.step == step)?;
+        self.rows.get(at + 1).map(|r| r.step)
+    }
+
+    /// The step after which only forward is possible.
+    pub fn pivot(&self) -> Option<Step> {
+        self.rows.iter().find(|r| r.undo == Undo::Impossible).map(|r| r.step)
+    }
+
+    /// Whether `step` stands before `Stage`, so that its failure leaves nothing behind.
+    pub fn is_before_stage(&self, step: Step) -> bool {
+        self.rows.iter().map(|r| r.step).take_while(|s| *s != Step::Stage).any(|s| s == step)
+    }
+
+    /// Whether `step` stands behind the pivot, so that its failure can only be answered by going on.
+    pub fn is_past_pivot(&self, step: Step) -> bool {
+        self.rows.iter().map(|r| r.step).skip_while(|s| Some(*s) != self.pivot()).skip(1).any(|s| s == step)
+    }
+
+    /// The last step with an undo of its own that stands before `before` (before the end when `None`).
+    pub fn last_undoable(&self, before: Option<Step>) -> Option<Step> {
+        self.rows.iter().take_while(|r| Some(r.step) != before).filter(|r| r.undo == Action).map(|r| r.step).last()
+    }
+
+    /// Whether the decision between forward and back is made by a race on a published path.
+    pub fn has_race(&self) -> bool {
+        self.pivot() == Some(Publish)
+    }
+}
+
+use Step::{Apply, Confirm, Finish, Gate, Preflight, Publish, Rotate, Stage, Verify};
+use Undo::{Action, Impossible, Nothing};
+
+/// One PostgreSQL user whose password consumers read from KV version 2.
+pub static POSTGRES_PASSWORD: Table = Table {
+    kind: "postgres-password",
+    rows: &[
+        row(Preflight, Nothing, "the published password logs in, a wrong one is refused, the fence is installed"),
+        row(Stage, Nothing, "a new password is stored in the record inside Vault"),
+        row(Apply, Action, "the user gets the new password, through the fence (undo: the old password again)"),
+        row(Verify, Nothing, "the new password logs in on every endpoint"),
+        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published password is read back and logs in; the old one is refused"),
+        row(Finish, Nothing, "the record is closed and the versions that held values are destroyed"),
+    ],
+};
+
+/// Two PostgreSQL users who take turns, so that no consumer ever fails.
+pub static POSTGRES_TWO_USERS: Table = Table {
+    kind: "postgres-two-users",
+    rows: &[
+        row(Preflight, Nothing, "the published login works, a wrong password is refused, the fence is installed"),
+        row(Gate, Nothing, "the idle user has no session; otherwise this rotation is deferred"),
+        row(Stage, Nothing, "a new password for the idle user is stored in the record inside Vault"),
+        row(Apply, Action, "the idle user gets the new password, through the fence (undo: it is made unusable)"),
+        row(Verify, Nothing, "the idle user logs in with it on every endpoint"),
+        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published login is read back and works"),
+        row(Finish, Nothing, "the record is closed; the other user is retired after the grace, when nobody uses it"),
+    ],
+};
+
+/// A static role of Vault's own database engine.
+pub static VAULT_STATIC_ROLE: Table = Table {
+    kind: "vault-static-role",
+    rows: &[
+        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
+        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
+        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
+        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// The same with a copy of the credential in KV version 2.
+pub static VAULT_STATIC_ROLE_COPIED: Table = Table {
+    kind: "vault-static-role with a copy",
+    rows: &[
+        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
+        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
+        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
+        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
+        row(Publish, Nothing, "the copy's named fields are patched, with check-and-set"),
+        row(Confirm, Nothing, "the copy is read back and logs in; published again if Vault rotated once more meanwhile"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// A value that a person brings (`keyward supply`).
+pub static MANUAL: Table = Table {
+    kind: "manual",
+    rows: &[
+        row(Verify, Nothing, "the value is tried against the system that must accept it"),
+        row(Stage, Nothing, "the confirmed value is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published value is read back and accepted"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// A random value that all sides read from Vault.
+pub static RANDOM: Table = Table {
+    kind: "random",
+    rows: &[
+        row(Preflight, Nothing, "the published secret can be read and patched"),
+        row(Stage, Nothing, "a new value is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields are patched, with check-and-set; the old value stays for the grace"),
+        row(Confirm, Nothing, "the published value is read back"),
+        row(Finish, Nothing, "the record is closed; the old value is removed after the grace"),
+    ],
+};
+
+/// A symmetric JWT key set: `current` signs, `previous` and `next` verify.
+pub static JWT_HMAC: Table = Table {
+    kind: "jwt-hmac",
+    rows: &[
+        row(Preflight, Nothing, "the published key set can be read and is well formed"),
+        row(Stage, Nothing, "a new key is stored in the record inside Vault"),
+        row(Publish, Impossible, "it is published as `next` (the very first as `current`), with check-and-set"),
+        row(Confirm, Nothing, "the key set is read back and is well formed"),
+        row(Finish, Nothing, "the record is closed; `next` becomes `current` when verifiers have had time to read it"),
+    ],
+};
+
+/// Housekeeping on a published secret (promote a key, remove an old value): a rotation without a slot.
+pub static TEND: Table = Table {
+    kind: "tend",
+    rows: &[
+        row(Stage, Nothing, "what will change is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published secret is read back"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// Every table, for tests, docs and metrics.
+pub static TABLES: [&Table; 8] =
+    [&POSTGRES_PASSWORD, &POSTGRES_TWO_USERS, &VAULT_STATIC_ROLE, &VAULT_STATIC_ROLE_COPIED, &MANUAL, &RANDOM, &JWT_HMAC, &TEND];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_stages_once_turns_once_and_finishes_last() {
+        for table in TABLES {
+            let steps: Vec<Step> = table.rows.iter().map(|r| r.step).collect();
+            let stage = steps.iter().position(|s| *s == Stage);
+            let pivot = steps.iter().position(|s| Some(*s) == table.pivot());
+            assert!(stage < pivot && stage.is_some(), "{}", table.kind);
+            assert_eq!(steps.last(), Some(&Finish), "{}", table.kind);
+            assert_eq!(table.rows.iter().filter(|r| r.undo == Impossible).count(), 1, "{}", table.kind);
+            let mut unique = steps.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            assert_eq!(unique.len(), steps.len(), "{}: a step twice", table.kind);
+            assert!(steps.len() <= 10, "{}", table.kind);
+        }
+    }
+
+    #[test]
+    fn what_touches_a_target_before_the_pivot_can_be_undone() {
+        for table in TABLES {
+            for r in table.rows.iter().filter(|r| r.step == Apply) {
+                assert_eq!(r.undo, Action, "{}", table.kind);
+                assert!(!table.is_past_pivot(r.step), "{}", table.kind);
+            }
+        }
+    }
+}
