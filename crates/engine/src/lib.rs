@@ -1,1 +1,26 @@
-//! engine.
+//! Runs rotations: gathers, asks `keyward-rotation` what to do, acts through its ports, records.
+//!
+//! It never knows a concrete client: Vault, PostgreSQL, time and chance are traits in [`ports`], so that the very same
+//! engine runs in the daemon, in the command line and under a simulation. It keeps no state of its own that a restart
+//! could lose: everything that decides stands in the secret's record in Vault ([`stored`]).
+
+mod closing;
+mod drive;
+mod failure;
+mod kind;
+pub mod kinds;
+mod observer;
+pub mod ports;
+mod published;
+mod recording;
+mod shape;
+mod stage;
+pub mod stored;
+mod tend;
+
+pub use drive::{Ask, Engine, Outcome, Settings, Spec};
+pub use failure::{Class, Failure};
+pub use kind::{Draft, DraftInput, Kind, Tended, Trouble, Work};
+pub use observer::{Observer, Told, What};
+pub use shape::Shape;
+pub use tend::TendReport;

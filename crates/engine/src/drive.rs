@@ -1,0 +1,432 @@
+//! One rotation from its first step to its end: asks the driving function what to do, does it, tells it how it went.
+
+use crate::failure::{Class, Failure};
+use crate::kind::{Kind, Trouble, Work};
+use crate::observer::{Observer, Told, What};
+use crate::ports::{Clock, Vault};
+use crate::recording::Put;
+use crate::stored::{Held, Stored};
+use jiff::Timestamp;
+use keyward_rotation::record::{Attempt, Observation, Phase, Purpose, Record};
+use keyward_rotation::saga::{End, Event, Limits, Saga, State};
+use keyward_rotation::table::{Step, TEND, Table};
+use keyward_secret::{Source, Values};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// One configured secret, as the engine needs it.
+#[derive(Clone)]
+pub struct Spec {
+    /// Its name.
+    pub name: String,
+    /// Its kind, with its targets.
+    pub kind: Arc<dyn Kind>,
+}
+
+/// Who asks for a rotation, and for which slot.
+#[derive(Debug, Default)]
+pub struct Ask {
+    /// The due time without jitter, or the moment a person asked.
+    pub slot: Timestamp,
+    /// A person's name; `None` for the schedule.
+    pub person: Option<String>,
+    /// Values that the person brought (kind `manual`).
+    pub supplied: Option<Values>,
+}
+
+/// How a rotation ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How.
+    pub end: End,
+    /// The rotation's id; empty when it never got as far as having one.
+    pub rotation: String,
+    /// The secret's number now.
+    pub number: u64,
+    /// The last failure on the way, also of a rotation that ended well.
+    pub failure: Option<Failure>,
+    /// The step or state at which it failed.
+    pub failed_at: Option<State>,
+}
+
+/// Times and bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// A record whose owner is silent for this long may be taken over.
+    pub lease: Duration,
+    /// How often things are tried.
+    pub limits: Limits,
+    /// The first pause between two tries; it doubles.
+    pub first_pause: Duration,
+    /// The longest one.
+    pub longest_pause: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(15),
+            limits: Limits::default(),
+            first_pause: Duration::from_millis(250),
+            longest_pause: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The engine. One per process; [`Engine::owner`] tells its records from those of others.
+pub struct Engine {
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Source>,
+    observer: Arc<dyn Observer>,
+    /// Who this process is in a record. After a restart it must be the same only if the former process is surely gone.
+    pub(crate) owner: String,
+    settings: Settings,
+    busy: Mutex<HashSet<String>>,
+}
+
+/// A rotation in the engine's hands.
+pub(crate) struct Job {
+    pub(crate) saga: Saga,
+    /// The record's version as we know it.
+    pub(crate) version: u64,
+    pub(crate) record: Record,
+    pub(crate) held: Held,
+    /// The published version that the next PATCH checks against.
+    pub(crate) base: Option<u64>,
+    /// The published version seen by the last reading.
+    pub(crate) seen: Option<u64>,
+    pub(crate) ask: Ask,
+    pub(crate) failure: Option<Failure>,
+    failed_at: Option<State>,
+}
+
+impl Job {
+    /// The attempt with its values; an error before the stage.
+    pub(crate) fn work(&self) -> Result<Work<'_>, Failure> {
+        let attempt = self.record.attempt().ok_or_else(|| Failure::lasting(Class::Invalid, "nothing is staged"))?;
+        Ok(Work { record: &self.record, attempt, held: &self.held })
+    }
+
+    /// Whether it is housekeeping, not a rotation.
+    pub(crate) fn tends(&self) -> bool {
+        *self.saga.table() == TEND
+    }
+
+    pub(crate) fn rotation(&self) -> &str {
+        self.record.attempt().map_or("", |a| &a.rotation)
+    }
+}
+
+/// What came of one state: what the driving function is told, and why if it went wrong.
+pub(crate) type Went = (Event, Option<Failure>);
+
+fn went(result: Result<(), Trouble>) -> Went {
+    match result {
+        Ok(()) => (Event::Done, None),
+        Err(Trouble::Stale) => (Event::Stale, None),
+        Err(Trouble::Fenced(number)) => {
+            (Event::Fenced, Some(Failure::lasting(Class::Foreign, format!("the fence in the target holds number {number}"))))
+        }
+        Err(Trouble::Failed(failure)) => (failure.event(), Some(failure)),
+    }
+}
+
+impl Engine {
+    /// An engine over these ports.
+    pub fn new(
+        vault: Arc<dyn Vault>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Source>,
+        observer: Arc<dyn Observer>,
+        owner: String,
+        settings: Settings,
+    ) -> Self {
+        Self { vault, clock, random, observer, owner, settings, busy: Mutex::default() }
+    }
+
+    /// The name under which this process stands in records.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Rotates a secret whose record was found idle: `stored` is the very reading by which it was judged to be due.
+    pub async fn rotate(&self, spec: &Spec, stored: Stored, ask: Ask) -> Outcome {
+        match stored.record {
+            Some(record) if record.phase == Phase::Idle => {
+                let saga = Saga::begin(spec.kind.table());
+                let mut held = Held::default();
+                for (name, value) in ask.supplied.iter().flatten() {
+                    held.new.insert(name.clone(), value.duplicate());
+                }
+                self.run(spec, saga, Stored { version: stored.version, record: None, held }, record, ask).await
+            }
+            record => {
+                let text = if record.is_some() { "its record is not idle" } else { "it has no record yet" };
+                refused(Failure::lasting(Class::Invalid, format!("{} cannot be rotated: {text}", spec.name)))
+            }
+        }
+    }
+
+    /// Whether a rotation that is under way may be taken up by this process: it is our own, or its owner is silent.
+    pub fn may_take_over(&self, stored: &Stored, seen: &mut Observation) -> bool {
+        let Some(attempt) = stored.record.as_ref().filter(|r| r.way().is_some()).and_then(Record::attempt) else { return false };
+        let silent = seen.observe(stored.version, self.clock.elapsed());
+        attempt.owner == self.owner || silent >= self.settings.lease
+    }
+
+    /// Takes up a rotation found in its record; see [`Self::may_take_over`].
+    pub async fn take_over(&self, spec: &Spec, stored: Stored) -> Outcome {
+        let Some(record) = stored.record else { return refused(Failure::lasting(Class::Invalid, "there is no record")) };
+        let Some((way, attempt)) = record.way().zip(record.attempt()) else {
+            return refused(Failure::lasting(Class::Invalid, "nothing is under way"));
+        };
+        let table: &'static Table = if attempt.purpose == Purpose::Tend { &TEND } else { spec.kind.table() };
+        if attempt.kind != table.kind {
+            let text = format!(
+                "it was begun as {}, and is configured as {} now; configure it as before to let it finish",
+                attempt.kind, table.kind
+            );
+            return refused(Failure::lasting(Class::Invalid, text));
+        }
+        let mut owned = record.clone();
+        if let Some(attempt) = owned.attempt_mut() {
+            attempt.owner.clone_from(&self.owner);
+        }
+        let version = match self.put(&spec.name, stored.version, &owned, &stored.held).await {
+            Put::Won(version) => version,
+            Put::Lost => return Outcome { end: End::Lost, ..refused(Failure::lasting(Class::Foreign, "somebody else took it over")) },
+            Put::Failed(failure) => return Outcome { end: End::Suspended, ..refused(failure) },
+        };
+        let ask = Ask { person: None, supplied: None, slot: Timestamp::default() };
+        self.run(spec, Saga::recover(table, way), Stored { version, record: None, held: stored.held }, owned, ask).await
+    }
+
+    /// Lets a rotation that is stuck go on, or a paused secret be rotated again.
+    ///
+    /// # Errors
+    /// When it is neither stuck nor paused, or the record could not be written.
+    pub async fn resume(&self, spec: &Spec, stored: Stored) -> Result<Option<Outcome>, Failure> {
+        let Some(record) = stored.record else { return Err(Failure::lasting(Class::Invalid, "it has no record yet")) };
+        let idle = matches!(record.phase, Phase::Paused { .. }).then(|| Record { phase: Phase::Idle, ..record.clone() });
+        let next = idle.or_else(|| record.clone().resumed()).ok_or_else(|| {
+            Failure::lasting(Class::Invalid, format!("{} is neither stuck nor paused; there is nothing to resume", spec.name))
+        })?;
+        match self.put(&spec.name, stored.version, &next, &stored.held).await {
+            Put::Won(_) if next.phase == Phase::Idle => Ok(None),
+            Put::Won(version) => Ok(Some(self.take_over(spec, Stored { version, record: Some(next), held: stored.held }).await)),
+            Put::Lost => Err(Failure::lasting(Class::Foreign, "somebody else changed the record just now; look again")),
+            Put::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Publishes `publish` on an idle secret's path as housekeeping, under the same protection as a rotation.
+    pub(crate) async fn run_tend(&self, spec: &Spec, stored: Stored, record: Record, held: Held) -> Outcome {
+        let ask = Ask { slot: self.clock.now(), ..Ask::default() };
+        self.run(spec, Saga::begin(&TEND), Stored { version: stored.version, record: None, held }, record, ask).await
+    }
+
+    async fn run(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask) -> Outcome {
+        let Some(_claim) = self.claim(&spec.name) else {
+            let failure = Failure::passing(Class::InUse, format!("{} is being rotated by this process already", spec.name));
+            return Outcome { end: End::Lost, ..refused(failure) };
+        };
+        let base = record.attempt().and_then(|a| a.base);
+        let mut job = Job { saga, version: at.version, record, held: at.held, base, seen: None, ask, failure: None, failed_at: None };
+        let recovered = !matches!(job.saga.state, State::Do(_));
+        let by = job.ask.person.clone().unwrap_or_else(|| "schedule".into());
+        self.tell(spec, &job, What::Began { by: &by, recovered });
+        let rotation = self.drive(spec, &mut job).await;
+        let end = if let State::Ended(end) = job.saga.state { end } else { End::Suspended };
+        self.observer.told(&Told { secret: &spec.name, rotation: &rotation, what: What::Ended(&end) });
+        Outcome { end, rotation, number: job.record.number, failure: job.failure, failed_at: job.failed_at }
+    }
+
+    /// The loop; the rotation's id.
+    async fn drive(&self, spec: &Spec, job: &mut Job) -> String {
+        let mut rotation = job.rotation().to_owned();
+        while !matches!(job.saga.state, State::Ended(_)) {
+            let state = job.saga.state;
+            let began = self.clock.elapsed();
+            let (event, failure) = self.step(spec, job).await;
+            if rotation.is_empty() {
+                job.rotation().clone_into(&mut rotation);
+            }
+            let took = self.clock.elapsed().saturating_sub(began);
+            self.observer.told(&Told {
+                secret: &spec.name,
+                rotation: &rotation,
+                what: What::Went { state, took, failure: failure.as_ref() },
+            });
+            if let Some(failure) = failure {
+                job.failed_at = Some(state);
+                job.failure = Some(failure);
+            }
+            match job.saga.next(event, self.settings.limits) {
+                Ok(saga) => job.saga = saga,
+                Err(illegal) => {
+                    // A defect of ours: leave the record as it is, say so, let the next start take it up.
+                    job.failure = Some(Failure::lasting(Class::Invalid, illegal.to_string()));
+                    return rotation;
+                }
+            }
+        }
+        rotation
+    }
+
+    /// Works through one state. Steps in the world run beside the heartbeat; writing the record is its own heartbeat.
+    async fn step(&self, spec: &Spec, job: &mut Job) -> Went {
+        let pause = self.pause(job.saga.attempts);
+        if !pause.is_zero()
+            && let Err(lost) = self.beside_heartbeat(spec, job, self.clock.sleep(pause)).await
+        {
+            return lost;
+        }
+        match job.saga.state {
+            State::Do(Step::Stage) => self.stage(spec, job).await,
+            State::Do(Step::Publish) => self.publish(spec, job).await,
+            State::Race => self.race(spec, job).await,
+            State::Do(Step::Finish) => self.finish(spec, job).await,
+            State::Reread(_) => self.reread(spec, job).await,
+            State::Recover if job.saga.table().has_race() => self.reread(spec, job).await,
+            State::Recheck(way) => self.recheck(spec, job, way).await,
+            State::Turn => self.turn(spec, job).await,
+            State::Lift(_) => self.lift(spec, job).await,
+            State::Close => self.close(spec, job).await,
+            State::Park(why) => self.park(spec, job, why).await,
+            state => self.in_the_world(spec, job, state).await,
+        }
+    }
+
+    async fn in_the_world(&self, spec: &Spec, job: &mut Job, state: State) -> Went {
+        let snapshot = Job {
+            record: job.record.clone(),
+            held: job.held.duplicate(),
+            ask: Ask { person: job.ask.person.clone(), ..Ask::default() },
+            failure: None,
+            ..*job
+        };
+        let act = self.act(spec, &snapshot, state);
+        self.beside_heartbeat(spec, job, act).await.unwrap_or_else(|lost| lost)
+    }
+
+    async fn act(&self, spec: &Spec, job: &Job, state: State) -> Went {
+        let kind = spec.kind.as_ref();
+        let pivot = job.saga.table().pivot().unwrap_or(Step::Finish);
+        match state {
+            State::Do(Step::Preflight) => went(self.preflight(spec, job).await.map_err(Trouble::Failed)),
+            State::Do(Step::Gate) => match self.live(spec).await {
+                Ok(live) => went(kind.gate(&live).await.map_err(Trouble::Failed)),
+                Err(failure) => (failure.event(), Some(failure)),
+            },
+            State::Do(Step::Confirm) => went(self.confirm(spec, job).await),
+            State::Do(Step::Verify) if job.record.attempt().is_none() => went(self.try_supplied(spec, job).await),
+            State::Do(step) => match job.work() {
+                Ok(work) => went(kind.act(step, work, &crate::ports::Document::default()).await),
+                Err(failure) => (failure.event(), Some(failure)),
+            },
+            State::Undo(step) => match job.work() {
+                Ok(work) => went(kind.undo(step, work).await),
+                Err(failure) => (failure.event(), Some(failure)),
+            },
+            State::Recover => self.probe(spec, job, pivot).await,
+            State::Probe(step) => self.probe(spec, job, step).await,
+            other => (Event::Failed { again: false }, Some(Failure::lasting(Class::Invalid, format!("{other:?} is no act")))),
+        }
+    }
+
+    async fn probe(&self, spec: &Spec, job: &Job, step: Step) -> Went {
+        let happened = match job.work() {
+            Ok(work) => spec.kind.probe(step, work).await,
+            // Nothing is staged: what came before it changed nothing, and may simply be done again.
+            Err(_) => Ok(false),
+        };
+        match happened {
+            Ok(true) => (Event::Done, None),
+            Ok(false) => (Event::NotHappened, None),
+            Err(failure) => (failure.event(), Some(failure)),
+        }
+    }
+
+    async fn preflight(&self, spec: &Spec, job: &Job) -> Result<(), Failure> {
+        let live = self.live(spec).await?;
+        if live.version > 0 && live.fields.is_none() {
+            let text = "the published path is deleted; undelete it, or destroy it with `vault kv metadata delete` to begin anew";
+            return Err(Failure::lasting(Class::NotFound, text));
+        }
+        spec.kind.preflight(&live, self.clock.now(), job.ask.person.is_some()).await
+    }
+
+    /// A value brought by a person is tried before anything is stored.
+    async fn try_supplied(&self, spec: &Spec, job: &Job) -> Result<(), Trouble> {
+        let attempt = Attempt {
+            rotation: String::new(),
+            purpose: Purpose::Tend,
+            kind: job.saga.table().kind.to_owned(),
+            owner: self.owner.clone(),
+            asked_by: String::new(),
+            base: None,
+            staged_at: self.clock.now(),
+            since_version: 0,
+            facts: BTreeMap::new(),
+        };
+        let work = Work { record: &job.record, attempt: &attempt, held: &job.held };
+        spec.kind.act(Step::Verify, work, &crate::ports::Document::default()).await
+    }
+
+    /// Runs `act` while the record is touched at a third of the lease, so that nobody takes it over meanwhile.
+    async fn beside_heartbeat<T>(&self, spec: &Spec, job: &mut Job, act: impl Future<Output = T>) -> Result<T, Went> {
+        let mut act = std::pin::pin!(act);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut act => return Ok(done),
+                () = self.clock.sleep(self.settings.lease / 3) => {}
+            }
+            if job.record.way().is_none() {
+                continue; // not staged yet: there is nothing to hold
+            }
+            match self.put(&spec.name, job.version, &job.record, &job.held).await {
+                Put::Won(version) => job.version = version,
+                Put::Lost => return Err((Event::Lost, None)),
+                Put::Failed(_) => {} // the act goes on; if somebody takes over meanwhile, the fence and the race hold
+            }
+        }
+    }
+
+    fn pause(&self, attempts: u8) -> Duration {
+        if attempts == 0 {
+            return Duration::ZERO;
+        }
+        let doubled = self.settings.first_pause.saturating_mul(1 << u32::from(attempts - 1).min(10));
+        doubled.min(self.settings.longest_pause)
+    }
+
+    fn tell(&self, spec: &Spec, job: &Job, what: What<'_>) {
+        self.observer.told(&Told { secret: &spec.name, rotation: job.rotation(), what });
+    }
+
+    /// One rotation per secret and process: the record's owner alone does not tell two tasks of one process apart.
+    pub(crate) fn claim(&self, secret: &str) -> Option<Claim<'_>> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(secret.to_owned()).then(|| Claim { engine: self, secret: secret.to_owned() })
+    }
+}
+
+/// Held while this process works on a secret.
+pub(crate) struct Claim<'a> {
+    engine: &'a Engine,
+    secret: String,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.secret);
+    }
+}
+
+/// The outcome of what never began.
+fn refused(failure: Failure) -> Outcome {
+    Outcome { end: End::Refused(Step::Preflight), rotation: String::new(), number: 0, failure: Some(failure), failed_at: None }
+}

@@ -1,0 +1,138 @@
+//! What a kind of secret is to the engine: its table, and what its steps mean. One kind is one file in [`crate::kinds`].
+
+use crate::failure::{Class, Failure};
+use crate::ports::Document;
+use crate::stored::Held;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use keyward_rotation::Number;
+use keyward_rotation::record::{Attempt, Later, Record};
+use keyward_rotation::table::{Step, Table};
+use keyward_secret::{Fields, Source, Values};
+use std::collections::BTreeMap;
+
+/// A rotation on its way, as a kind sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// The record; its number is what the fence is asked with.
+    pub record: &'a Record,
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// Its values.
+    pub held: &'a Held,
+}
+
+/// What a candidate is made from.
+pub struct DraftInput<'a> {
+    /// The published document as read for this very stage.
+    pub live: &'a Document,
+    /// Now.
+    pub now: Timestamp,
+    /// Randomness.
+    pub random: &'a dyn Source,
+    /// Values that a person brought.
+    pub supplied: Option<&'a Values>,
+}
+
+/// A candidate, not yet stored.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// Its own values.
+    pub new: Values,
+    /// The named fields as they will be published.
+    pub publish: Fields,
+    /// What was seen and is needed later; never a value.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// What kept a step from being done.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It failed.
+    Failed(Failure),
+    /// The fence in the target holds this higher number.
+    Fenced(Number),
+    /// Vault's own engine rotated once more: publish again.
+    Stale,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What housekeeping on an older value came to.
+#[derive(Debug)]
+pub enum Tended {
+    /// Done, or there is nothing left to do; the entry goes.
+    Done,
+    /// These fields are to be published for it (`null` removes one), and this is to be done later still.
+    Publish(Fields, Vec<Later>),
+    /// Not yet, and why.
+    NotYet(String),
+}
+
+/// A kind of secret. Every act is idempotent: after a crash it is done again.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// Its steps.
+    fn table(&self) -> &'static Table;
+
+    /// The path that consumers read, where Keyward publishes.
+    fn path(&self) -> Option<&str>;
+
+    /// The fields of it that may change.
+    fn fields(&self) -> Vec<String>;
+
+    /// The step `Preflight`. `by_person`: somebody is watching and asked for it.
+    async fn preflight(&self, live: &Document, now: Timestamp, by_person: bool) -> Result<(), Failure>;
+
+    /// The step `Gate`.
+    async fn gate(&self, _live: &Document) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The highest number that any fence of this secret holds.
+    async fn fences(&self) -> Result<Number, Failure> {
+        Ok(0)
+    }
+
+    /// Makes a candidate.
+    async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure>;
+
+    /// Apply, Rotate or Verify; for Confirm, `live` is what consumers read and already holds the candidate.
+    async fn act(&self, step: Step, work: Work<'_>, live: &Document) -> Result<(), Trouble>;
+
+    /// Whether a step whose answer was lost has happened. Idempotent steps may say no.
+    async fn probe(&self, _step: Step, _work: Work<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// Takes a step back.
+    async fn undo(&self, step: Step, _work: Work<'_>) -> Result<(), Trouble> {
+        Err(Failure::lasting(Class::Invalid, format!("{} cannot be taken back", step.name())).into())
+    }
+
+    /// For a copy of a credential that Vault itself makes: the fields as they must be now.
+    async fn copy(&self) -> Result<Option<Fields>, Failure> {
+        Ok(None)
+    }
+
+    /// What is left to be done later, once this rotation is finished.
+    fn later(&self, _work: Work<'_>, _now: Timestamp) -> Vec<Later> {
+        Vec::new()
+    }
+
+    /// Does what was left for later.
+    async fn tend(
+        &self,
+        _secret: &str,
+        _later: &Later,
+        _live: &Document,
+        _now: Timestamp,
+        _random: &dyn Source,
+    ) -> Result<Tended, Failure> {
+        Ok(Tended::Done)
+    }
+}

@@ -1,0 +1,83 @@
+//! Writing a record: always with check-and-set, and after a lost answer by looking, never by guessing.
+
+use crate::drive::Engine;
+use crate::failure::Failure;
+use crate::ports::WriteFailure;
+use crate::stored::{Held, Stored, decode, encode};
+use keyward_rotation::record::Record;
+
+/// How a write of the record ended.
+#[derive(Debug)]
+pub(crate) enum Put {
+    /// It stands there, as this version.
+    Won(u64),
+    /// Somebody else wrote.
+    Lost,
+    /// It was not written, for this reason.
+    Failed(Failure),
+}
+
+impl Engine {
+    /// How often an unanswered write is looked after before it counts as failed.
+    const LOOKS: u32 = 3;
+
+    /// A secret's record as it stands in Vault.
+    ///
+    /// # Errors
+    /// What Vault answered, or why the record cannot be read.
+    pub async fn load(&self, secret: &str) -> Result<Stored, Failure> {
+        let document = self.vault.record(secret).await.map_err(|f| f.during(&format!("reading the record of {secret}")))?;
+        decode(secret, &document)
+    }
+
+    /// The record, written for the first time if there is none: from then on the secret's first slot is known.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; a lost race is no error, the winner's record is returned.
+    pub async fn load_or_create(&self, secret: &str) -> Result<Stored, Failure> {
+        let stored = self.load(secret).await?;
+        if stored.record.is_some() {
+            return Ok(stored);
+        }
+        let record = Record::first_seen(secret, self.clock.now());
+        match self.put(secret, 0, &record, &Held::default()).await {
+            Put::Won(version) => Ok(Stored { version, record: Some(record), held: Held::default() }),
+            Put::Lost => self.load(secret).await,
+            Put::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Writes a record over version `cas`.
+    pub(crate) async fn put(&self, secret: &str, cas: u64, record: &Record, held: &Held) -> Put {
+        let fields = match encode(record, held) {
+            Ok(fields) => fields,
+            Err(failure) => return Put::Failed(failure),
+        };
+        let mut last = None;
+        for _ in 0..Self::LOOKS {
+            match self.vault.write_record(secret, cas, &fields).await {
+                Ok(version) => return Put::Won(version),
+                // An earlier try of ours may be what we now collide with: looking tells.
+                Err(WriteFailure::Conflict | WriteFailure::Gone) => return self.look(secret, cas, record).await.unwrap_or(Put::Lost),
+                Err(WriteFailure::Failed(failure)) if failure.unknown => {
+                    if let Some(put) = self.look(secret, cas, record).await {
+                        return put;
+                    }
+                    last = Some(failure);
+                }
+                Err(WriteFailure::Failed(failure)) => return Put::Failed(failure),
+            }
+        }
+        Put::Failed(last.unwrap_or_else(|| Failure::passing(crate::Class::Timeout, "the record could not be written")))
+    }
+
+    /// Whether `record` stands as the version behind `cas`; `None` when nothing was written yet.
+    async fn look(&self, secret: &str, cas: u64, record: &Record) -> Option<Put> {
+        match self.load(secret).await {
+            Ok(stored) if stored.version == cas => None,
+            Ok(stored) if stored.version == cas + 1 && stored.record.as_ref() == Some(record) => Some(Put::Won(stored.version)),
+            Ok(_) => Some(Put::Lost),
+            Err(failure) => Some(Put::Failed(failure)),
+        }
+    }
+}
