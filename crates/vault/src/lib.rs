@@ -1,1 +1,28 @@
-//! vault.
+//! The API of Vault (and OpenBao) as Keyward needs it: health per node, token life, KV v2 with check-and-set, the database
+//! engine, mounts, audit devices, capabilities.
+//!
+//! It never decides when or whether anything is rotated, never sends a write twice, never follows a redirect (which would carry the
+//! token along), and never puts a body, a token or another library's `Debug` into an error.
+//!
+//! Requests are those of vaultrs where it has them, with its middleware for version, token and namespace, and our own endpoints
+//! where it lacks them. How they are sent, and what becomes of an answer, is ours: see the module `transport` for why.
+//!
+//! **Invariant:** a read may be sent up to three times, a write exactly once. What a failed write did is told by
+//! [`VaultError::outcome_unknown`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here should say so loudly"))]
+
+mod call;
+mod client;
+mod error;
+mod health;
+mod kv;
+mod path;
+mod tls;
+mod transport;
+
+pub use client::Client;
+pub use error::{Kind, VaultError};
+pub use health::{Health, NodeState};
+pub use kv::{KvConfig, KvDocument, KvMetadata, KvVersion};
+pub use transport::{Options, Timeouts};
