@@ -1,1 +1,76 @@
-//! harness.
+//! Real servers for tests, chores and benches: Vault, PostgreSQL, SMTP, Redis, Prometheus, Alertmanager, each on 127.0.0.1.
+//!
+//! Never part of the daemon, and nothing here outlives the process that asked for it: the module `run` says how.
+//!
+//! [`servers`] gives the shared ones. Tests in parallel share them and keep apart by mounts, roles, databases and mail addresses,
+//! for which [`unique`] makes names. A test that seals, stops or reconfigures a server starts one of its own (`VaultServer::start`
+//! and its like).
+
+mod http;
+mod ports;
+mod postgres;
+mod process;
+mod random;
+mod run;
+mod servers;
+mod smtp;
+mod tls;
+mod vault;
+mod vault_binary;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+pub use postgres::PostgresServer;
+pub use process::{Process, Signal, Stop};
+pub use random::unique;
+pub use run::{RUN_ENV, end_run, run_folder, run_id};
+pub use servers::{SERVERS_ENV, Servers, servers};
+pub use smtp::{Message, SmtpServer};
+pub use tls::foreign_ca;
+pub use vault::{DatabaseMount, Options as VaultOptions, VaultServer};
+pub use vault_binary::{Product, VAULT_ENV, VAULT_VERSION, vault_binary};
+
+/// The pause between two looks at something awaited.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Looks again and again, with short pauses, until `f` finds something.
+///
+/// # Panics
+/// With `what` when `limit` passes first.
+pub fn wait_until<T>(what: &str, limit: Duration, f: impl FnMut() -> Option<T>) -> T {
+    match poll(limit, f) {
+        Ok(found) => found,
+        Err(error) => panic!("waited for {what}: {error}"),
+    }
+}
+
+/// Tells a person who waits what is going on: one line on standard error, past the test runner's capture.
+pub fn say(line: &str) {
+    // A closed standard error is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+pub(crate) fn poll<T>(limit: Duration, mut f: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = f() {
+            return Ok(found);
+        }
+        if Instant::now() > deadline {
+            bail!("it did not happen within {} s", limit.as_secs_f32());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Tests have nobody to hand an error to.
+pub(crate) fn or_panic<T, E: Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error:#}"),
+    }
+}
