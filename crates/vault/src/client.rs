@@ -66,11 +66,7 @@ impl Client {
     /// # Errors
     /// [`Kind::Invalid`] when it is empty or holds anything but printable ASCII; the old token then stays.
     pub fn set_token(&self, token: &Secret) -> Result<(), VaultError> {
-        let trimmed = token.expose().trim();
-        if trimmed.is_empty() || !trimmed.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(VaultError::new(Kind::Invalid, "use the Vault token", "it is empty or holds characters that no token has"));
-        }
-        let token = Arc::new(Secret::new(trimmed));
+        let token = Arc::new(valid_token(token)?);
         *self.0.token.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
         Ok(())
     }
@@ -187,6 +183,15 @@ impl Client {
         }
         Ok(request)
     }
+}
+
+/// A token without blanks around it. One with a line break inside would make vaultrs panic.
+pub(crate) fn valid_token(token: &Secret) -> Result<Secret, VaultError> {
+    let trimmed = token.expose().trim();
+    if trimmed.is_empty() || !trimmed.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(VaultError::new(Kind::Invalid, "use the Vault token", "it is empty or holds characters that no token has"));
+    }
+    Ok(Secret::new(trimmed))
 }
 
 /// The endpoint layer's own errors could quote what it was given.

@@ -14,15 +14,23 @@
 
 mod call;
 mod client;
+mod database;
 mod error;
 mod health;
 mod kv;
+mod mounts;
 mod path;
+mod sys;
 mod tls;
+mod token;
 mod transport;
 
 pub use client::Client;
+pub use database::{DatabaseRole, StaticCredential, StaticRole, StaticSchedule};
 pub use error::{Kind, VaultError};
 pub use health::{Health, NodeState};
 pub use kv::{KvConfig, KvDocument, KvMetadata, KvVersion};
+pub use mounts::{Mount, Mounts};
+pub use sys::AuditDevice;
+pub use token::{Capabilities, Login, Renewed, TokenInfo};
 pub use transport::{Options, Timeouts};

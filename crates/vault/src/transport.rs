@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 /// Vault refuses requests beyond 32 MiB by default; answers beyond that are none that we ask for.
 const MAX_BODY_BYTES: usize = 32 << 20;
 /// A longer `Retry-After` is cut to this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// Idle connections are closed before common load balancers do it (60 s).
 const POOL_IDLE: Duration = Duration::from_secs(50);
 const POOL_SIZE: usize = 8;
@@ -34,7 +34,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     /// 5 s, 15 s and 60 s.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), request: Duration::from_secs(15), database: Duration::from_secs(60) }
+        Self { connect: Duration::from_secs(5), request: Duration::from_secs(15), database: Duration::from_mins(1) }
     }
 }
 
