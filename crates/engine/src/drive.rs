@@ -74,6 +74,10 @@ impl Default for Settings {
     }
 }
 
+/// The secrets that this process works on. Shared by all engines of a process: a new configuration makes a new engine.
+#[derive(Clone, Debug, Default)]
+pub struct Claims(Arc<Mutex<HashSet<String>>>);
+
 /// The engine. One per process; [`Engine::owner`] tells its records from those of others.
 pub struct Engine {
     pub(crate) vault: Arc<dyn Vault>,
@@ -83,7 +87,7 @@ pub struct Engine {
     /// Who this process is in a record. After a restart it must be the same only if the former process is surely gone.
     pub(crate) owner: String,
     settings: Settings,
-    busy: Mutex<HashSet<String>>,
+    claims: Claims,
 }
 
 /// A rotation in the engine's hands.
@@ -142,8 +146,9 @@ impl Engine {
         observer: Arc<dyn Observer>,
         owner: String,
         settings: Settings,
+        claims: Claims,
     ) -> Self {
-        Self { vault, clock, random, observer, owner, settings, busy: Mutex::default() }
+        Self { vault, clock, random, observer, owner, settings, claims }
     }
 
     /// The name under which this process stands in records.
@@ -409,7 +414,7 @@ impl Engine {
 
     /// One rotation per secret and process: the record's owner alone does not tell two tasks of one process apart.
     pub(crate) fn claim(&self, secret: &str) -> Option<Claim<'_>> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
         busy.insert(secret.to_owned()).then(|| Claim { engine: self, secret: secret.to_owned() })
     }
 }
@@ -422,7 +427,7 @@ pub(crate) struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.engine.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.secret);
+        self.engine.claims.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.secret);
     }
 }
 

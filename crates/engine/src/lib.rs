@@ -18,7 +18,7 @@ mod stage;
 pub mod stored;
 mod tend;
 
-pub use drive::{Ask, Engine, Outcome, Settings, Spec};
+pub use drive::{Ask, Claims, Engine, Outcome, Settings, Spec};
 pub use failure::{Class, Failure};
 pub use kind::{Draft, DraftInput, Kind, Tended, Trouble, Work};
 pub use observer::{Observer, Told, What};

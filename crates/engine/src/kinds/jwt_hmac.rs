@@ -36,6 +36,8 @@ pub struct JwtHmac {
     pub fields: JwtFields,
     /// `HS256`, `HS384` or `HS512`.
     pub algorithm: String,
+    /// How a key is made: at least as many random bits as the hash has.
+    pub generator: Generator,
     /// How long a token lives: for so long the previous key must still verify.
     pub token_lifetime: Duration,
     /// How long verifiers may take to read a new key.
@@ -51,12 +53,6 @@ struct Key {
 }
 
 impl JwtHmac {
-    /// 64 letters and digits hold 381 bits, 96 hold 571: enough for SHA-256, and for SHA-384 and SHA-512.
-    fn generator(&self) -> Result<Generator, Failure> {
-        let length = if self.algorithm == "HS256" { 64 } else { 96 };
-        Generator::new(Generator::ALPHANUMERIC, length, "").map_err(|e| Failure::lasting(Class::Invalid, e.to_string()))
-    }
-
     fn key(live: &Document, field: &str) -> Result<Option<Key>, Failure> {
         let Some(json) = live.fields.as_ref().and_then(|f| f.json(field)) else { return Ok(None) };
         let malformed = |_| Failure::lasting(Class::Invalid, format!("the field {field} is no key object {{kid, alg, key, not_before}}"));
@@ -77,7 +73,7 @@ impl JwtHmac {
         let mut key = Fields::new();
         key.set_text("kid", &Secret::new(kid));
         key.set_text("alg", &Secret::new(self.algorithm.as_str()));
-        key.set_text("key", &fresh(&self.generator()?, random)?);
+        key.set_text("key", &fresh(&self.generator, random)?);
         key.set_text("not_before", &Secret::new(not_before.to_string()));
         Ok(key.to_json_text())
     }

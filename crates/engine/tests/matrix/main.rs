@@ -7,7 +7,7 @@ mod world;
 use jiff::Timestamp;
 use keyward_engine::kinds::{JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RetireWhen, VaultStaticRole};
 use keyward_engine::ports::{FenceCall, FencePhase, Postgres, Vault};
-use keyward_engine::{Ask, Engine, Kind, Outcome, Settings, Shape, Spec, TendReport};
+use keyward_engine::{Ask, Claims, Engine, Kind, Outcome, Settings, Shape, Spec, TendReport};
 use keyward_rotation::record::{Observation, Phase};
 use keyward_rotation::saga::{End, Stuck};
 use keyward_secret::{Generator, Secret, SystemRandom, Template, Values};
@@ -83,7 +83,14 @@ fn set_up(kind: &str) -> (Arc<World>, Spec) {
         "jwt-hmac" => {
             published(r#"{"current":{"kid":"1","alg":"HS256","key":"k","not_before":"2026-01-01T00:00:00Z"},"other":{"kept":[1,2]}}"#);
             let fields = JwtFields { current: "current".into(), previous: "previous".into(), next: "next".into() };
-            Arc::new(JwtHmac { path: PATH.into(), fields, algorithm: "HS256".into(), token_lifetime: GRACE, propagation: GRACE / 2 })
+            Arc::new(JwtHmac {
+                path: PATH.into(),
+                fields,
+                algorithm: "HS256".into(),
+                generator: Generator::password(),
+                token_lifetime: GRACE,
+                propagation: GRACE / 2,
+            })
         }
         other => panic!("{other}"),
     };
@@ -95,7 +102,7 @@ const KINDS: [&str; 7] =
 
 fn engine(world: &Arc<World>, owner: &str) -> Engine {
     let settings = Settings { lease: Duration::from_mins(10), ..Settings::default() };
-    Engine::new(world.clone(), world.clone(), Arc::new(SystemRandom), Arc::new(()), owner.into(), settings)
+    Engine::new(world.clone(), world.clone(), Arc::new(SystemRandom), Arc::new(()), owner.into(), settings, Claims::default())
 }
 
 fn ask(spec: &Spec) -> Ask {
