@@ -12,6 +12,11 @@ mod cron;
 mod local;
 mod window;
 
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walker;
+
 pub use cron::Schedule;
 pub use window::Window;
 
@@ -146,15 +151,18 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// When the named secret starts at this slot: the slot plus its jitter, moved into the maintenance window.
-    /// `None` only at the end of time.
+    /// When the named secret starts at this slot: the slot, moved into the maintenance window, plus its jitter, which
+    /// uses up no more than half of what is left of the window. `None` only at the end of time.
     pub fn start(&self, name: &str, slot: Slot) -> Option<Timestamp> {
         let bound = self.jitter.min(self.schedule.shortest_interval() / 2);
-        let start = slot.0.checked_add(jitter(name, slot, bound)).ok()?;
-        match &self.window {
-            Some(window) => window.next_open(start),
-            None => Some(start),
-        }
+        let (from, bound) = match &self.window {
+            None => (slot.0, bound),
+            Some(window) => {
+                let (from, closes) = window.next_opening(slot.0)?;
+                (from, bound.min(closes.duration_since(from).unsigned_abs() / 2))
+            }
+        };
+        from.checked_add(jitter(name, slot, bound)).ok()
     }
 
     /// From when on a slot with this start time counts as missed and the secret as overdue.

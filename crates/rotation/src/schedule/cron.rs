@@ -29,7 +29,7 @@ const REPEATED: usize = 24 * 60 + 1;
 const SAMPLE: usize = 400;
 
 /// The due times of a class, in a time zone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Schedule {
     spec: String,
     words: String,
@@ -104,6 +104,12 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.words, self.zone())
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule({self})")
     }
 }
 

@@ -56,11 +56,16 @@ impl Window {
 
     /// The first moment, now or later, at which a rotation may start; `None` only at the end of time.
     pub fn next_open(&self, at: Timestamp) -> Option<Timestamp> {
+        self.next_opening(at).map(|(from, _)| from)
+    }
+
+    /// What is left of the opening that lasts at this moment, or else the next one: from when, up to but not including when.
+    pub fn next_opening(&self, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let today = self.zone.to_datetime(at).date();
         // Yesterday's opening may still last.
         (-1..=DAYS_AHEAD).find_map(|days| {
             let (opens, closes) = self.on(today.checked_add(days.days()).ok()?)?;
-            (at < closes).then(|| opens.max(at))
+            (at < closes).then(|| (opens.max(at), closes))
         })
     }
 
