@@ -7,10 +7,15 @@
 //! and its like).
 
 mod http;
+mod keyward;
+mod leftovers;
+pub mod packages;
 mod ports;
 mod postgres;
 mod process;
+mod prometheus;
 mod random;
+mod redis;
 mod run;
 mod servers;
 mod smtp;
@@ -24,15 +29,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+pub use keyward::{KEYWARD_ENV, keyward_binary};
+pub use leftovers::{Leftovers, leftovers};
 pub use postgres::PostgresServer;
 pub use process::{Process, Signal, Stop};
+pub use prometheus::{AlertmanagerServer, PrometheusServer};
 pub use random::unique;
+pub use redis::RedisServer;
 pub use run::{RUN_ENV, end_run, run_folder, run_id};
 pub use servers::{SERVERS_ENV, Servers, servers};
 pub use smtp::{Message, SmtpServer};
 pub use tls::foreign_ca;
 pub use vault::{DatabaseMount, Options as VaultOptions, VaultServer};
-pub use vault_binary::{Product, VAULT_ENV, VAULT_VERSION, vault_binary};
+pub use vault_binary::{Product, VAULT_ENV, VAULT_VERSION, found as vault_found, vault_binary};
 
 /// The pause between two looks at something awaited.
 const POLL: Duration = Duration::from_millis(20);

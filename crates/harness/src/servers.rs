@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::postgres::PostgresServer;
+use crate::redis::RedisServer;
 use crate::smtp::SmtpServer;
 use crate::vault::{Options, VaultServer};
 
@@ -23,6 +24,7 @@ pub struct Servers {
     vault: OnceLock<Result<VaultServer, String>>,
     postgres: OnceLock<Result<PostgresServer, String>>,
     smtp: OnceLock<Result<SmtpServer, String>>,
+    redis: OnceLock<Result<RedisServer, String>>,
 }
 
 /// What [`Servers::start_all`] writes and [`servers`] reads.
@@ -31,6 +33,7 @@ struct Description {
     vault: VaultServer,
     postgres: PostgresServer,
     smtp: SmtpServer,
+    redis: RedisServer,
 }
 
 /// The servers that this process shares: those described in the file that [`SERVERS_ENV`] names, else its own.
@@ -70,19 +73,28 @@ impl Servers {
         get(&self.smtp, "the SMTP server", SmtpServer::start)
     }
 
+    /// Redis.
+    ///
+    /// # Panics
+    /// When it cannot be started; the message says why.
+    pub fn redis(&self) -> &RedisServer {
+        get(&self.redis, "Redis", RedisServer::start)
+    }
+
     /// Starts all shared servers and describes them in a file of this process's run, which only its owner can read; returns the
     /// file's path, which is what [`SERVERS_ENV`] takes.
     pub fn start_all() -> Result<PathBuf> {
-        let (vault, postgres, smtp) = std::thread::scope(|scope| {
+        // Vault takes ten seconds to initialise; the others start meanwhile.
+        let (vault, others) = std::thread::scope(|scope| {
             let vault = scope.spawn(|| VaultServer::start(&Options::default()).context("start Vault"));
-            let postgres = PostgresServer::start().context("start PostgreSQL");
-            let smtp = SmtpServer::start().context("start the SMTP server");
-            (vault.join(), postgres, smtp)
+            let others = start_others();
+            (vault.join(), others)
         });
-        let vault = vault.map_err(|_| anyhow::anyhow!("starting Vault panicked"))??;
-        let shared = (vault, postgres?, smtp?);
+        let vault = vault.map_err(|_| anyhow!("starting Vault panicked"))?;
+        let shared = (vault?, others?);
         let path = crate::run::run_folder()?.join("servers.json");
-        let text = json!({ "vault": shared.0, "postgres": shared.1, "smtp": shared.2 });
+        let (vault, (postgres, smtp, redis)) = &shared;
+        let text = json!({ "vault": vault, "postgres": postgres, "smtp": smtp, "redis": redis });
         crate::tls::write_private(&path, text.to_string().as_bytes())?;
         // They live until the run ends.
         std::mem::forget(shared);
@@ -92,8 +104,21 @@ impl Servers {
     fn join(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("read {}, which {SERVERS_ENV} names", path.display()))?;
         let described: Description = serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))?;
-        Ok(Self { vault: Ok(described.vault).into(), postgres: Ok(described.postgres).into(), smtp: Ok(described.smtp).into() })
+        Ok(Self {
+            vault: Ok(described.vault).into(),
+            postgres: Ok(described.postgres).into(),
+            smtp: Ok(described.smtp).into(),
+            redis: Ok(described.redis).into(),
+        })
     }
+}
+
+fn start_others() -> Result<(PostgresServer, SmtpServer, RedisServer)> {
+    Ok((
+        PostgresServer::start().context("start PostgreSQL")?,
+        SmtpServer::start().context("start the SMTP server")?,
+        RedisServer::start().context("start Redis")?,
+    ))
 }
 
 fn get<'a, T>(cell: &'a OnceLock<Result<T, String>>, name: &str, start: impl FnOnce() -> Result<T>) -> &'a T {

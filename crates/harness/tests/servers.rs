@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use keyward_harness::{Message, servers, unique, wait_until};
+use keyward_harness::{AlertmanagerServer, Message, PrometheusServer, run_folder, servers, unique, wait_until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -104,6 +104,34 @@ fn some_recipients_are_refused_for_good_or_for_now() {
 fn the_starttls_port_takes_no_mail_in_the_clear() {
     let answers = talk(servers().smtp().starttls_port, &["EHLO me", "MAIL FROM:<k@example.org>"]);
     assert!(answers.last().unwrap().starts_with("530"), "{answers:?}");
+}
+
+#[test]
+fn redis_keeps_a_new_user_over_its_acl_file() {
+    let redis = servers().redis();
+    let user = unique("app");
+    assert_eq!(redis.cli(&["ACL", "SETUSER", &user, "on", ">secret", "+@read"]).unwrap(), "OK");
+    assert_eq!(redis.cli(&["ACL", "SAVE"]).unwrap(), "OK");
+    assert!(redis.cli(&["ACL", "LIST"]).unwrap().contains(&user));
+    let refused = redis.cli(&["NO-SUCH-COMMAND"]).unwrap_err().to_string();
+    assert!(refused.contains("unknown command"), "{refused}");
+}
+
+#[test]
+fn prometheus_fires_a_rule_to_alertmanager() {
+    let alertmanager = AlertmanagerServer::start("route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n").unwrap();
+    let rules = run_folder().unwrap().join("always.yml");
+    std::fs::write(&rules, "groups: [{ name: g, rules: [{ alert: Always, expr: vector(1) > 0 }] }]\n").unwrap();
+    let config = format!(
+        "global: {{ evaluation_interval: 1s }}\nrule_files: [{:?}]\nalerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [{:?}] }}] }}] }}\n",
+        rules, alertmanager.target
+    );
+    let prometheus = PrometheusServer::start(&config).unwrap();
+    let one = prometheus.query("vector(1) + 1").unwrap();
+    assert_eq!(one[0].pointer("/value/1"), Some(&Value::from("2")));
+    let named = |alerts: Vec<Value>| alerts.iter().any(|a| a.pointer("/labels/alertname") == Some(&Value::from("Always"))).then_some(());
+    wait_until("the alert in Prometheus", LIMIT, || named(prometheus.alerts().unwrap()));
+    wait_until("the alert in Alertmanager", LIMIT, || named(alertmanager.alerts().unwrap()));
 }
 
 /// Says each line and gives the last line of each answer, the greeting first.

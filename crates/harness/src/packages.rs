@@ -1,0 +1,78 @@
+//! Finds or installs the Debian packages that the servers come from.
+//!
+//! Never installs what is there already, never starts a package's service, and never guesses on another distribution.
+
+use std::io::IsTerminal;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{Process, Stop, find_program};
+use crate::say;
+
+const INSTALL: &str = include_str!("install.sh");
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// A Debian package and how to see whether what we need from it is there.
+#[derive(Clone, Copy)]
+pub struct Package {
+    /// Its name in Debian.
+    pub name: &'static str,
+    /// What we need it for.
+    pub purpose: &'static str,
+    /// Whether it, or the same from another source, is there.
+    pub present: fn() -> bool,
+}
+
+/// What the tests need.
+pub const FOR_TESTS: &[Package] = &[
+    Package { name: "postgresql", purpose: "PostgreSQL", present: || crate::postgres::postgres_bin().is_some() },
+    Package { name: "redis-server", purpose: "Redis", present: || on_path(&["redis-server"]) && on_path(&["redis-cli"]) },
+    Package { name: "python3-aiosmtpd", purpose: "the SMTP server", present: || crate::smtp::python().is_some() },
+    Package { name: "prometheus", purpose: "Prometheus and promtool", present: || on_path(&["prometheus"]) && on_path(&["promtool"]) },
+    Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
+];
+
+/// Whether one of the programs `names` is on `PATH`.
+pub fn on_path(names: &[&str]) -> bool {
+    find_program(names, &[]).is_some()
+}
+
+/// Installs what is missing of `wanted`, as root or through sudo. Says what it does; an error names what cannot be had.
+pub fn ensure(wanted: &[Package]) -> Result<()> {
+    let missing: Vec<_> = wanted.iter().filter(|p| !(p.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|p| p.name).collect();
+    let list = missing.iter().map(|p| format!("{} ({})", p.name, p.purpose)).collect::<Vec<_>>().join(", ");
+    let by_hand = format!("missing: {list}. By hand: apt-get install {}", names.join(" "));
+    if !on_path(&["apt-get"]) {
+        bail!("this is no Debian; {by_hand}");
+    }
+    let Some(mut command) = as_root() else { bail!("installing packages needs root or sudo; {by_hand}") };
+    say(&format!("installing Debian packages: {list}; their services are not started"));
+    command.args(["sh", "-c", INSTALL, "install"]).args(&names);
+    let process = Process::start("apt-get", command, Stop::Terminate)?;
+    let status = process.wait(LIMIT).with_context(|| format!("apt-get did not end; {by_hand}"))?;
+    let absent: Vec<_> = missing.iter().filter(|p| !(p.present)()).map(|p| p.name).collect();
+    if !absent.is_empty() {
+        bail!("apt-get ended with {status}, and these are still not there: {}; {by_hand}", absent.join(", "));
+    }
+    Ok(())
+}
+
+/// `env`, as root: directly, or through sudo where that may ask for a password or needs none.
+fn as_root() -> Option<Command> {
+    if rustix::process::geteuid().is_root() {
+        return Some(Command::new("env"));
+    }
+    let ask: &[&str] = if std::io::stdin().is_terminal() { &[] } else { &["-n"] };
+    let may = Command::new("sudo").args(ask).arg("true").stderr(Stdio::null()).status();
+    may.is_ok_and(|status| status.success()).then(|| {
+        let mut command = Command::new("sudo");
+        command.args(["-n", "env"]);
+        command
+    })
+}
