@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// What a KV v2 mount answers (with 400) for a moment after it was made.
+const SETTING_UP: &str = "Upgrading from non-versioned to versioned";
+
 /// An endpoint that vaultrs lacks, or whose stock request would leave a secret in memory.
 pub(crate) struct Raw {
     method: RequestMethod,
@@ -208,6 +211,7 @@ impl Answer {
             300..=399 | 412 | 472 | 473 => Kind::Standby,
             400 if says("check-and-set parameter did not match") => Kind::Conflict,
             400 if says("initialized") => Kind::Uninitialised,
+            400 if says(SETTING_UP) => Kind::Internal,
             400 if self.body.starts_with(b"Client sent an HTTP request to an HTTPS server") => Kind::Tls,
             401 | 403 => Kind::Denied,
             404 if is_vault => Kind::NotFound,
@@ -223,6 +227,7 @@ impl Answer {
         let mut error = VaultError::sent(kind, attempted, Some(self.status), errors);
         error.retry_after = self.retry_after;
         match self.status {
+            400 if kind == Kind::Internal => error.with_hint("the mount is being set up; try again in a moment"),
             300..=399 => error.with_hint("the answer was a redirect, which is not followed because it would carry the token along"),
             _ => error,
         }
@@ -251,6 +256,7 @@ mod tests {
         check(400, r#"{"errors":["check-and-set parameter did not match the current version"]}"#, Kind::Conflict);
         check(400, r#"{"errors":["check-and-set parameter required for this call"]}"#, Kind::Invalid);
         check(400, "Client sent an HTTP request to an HTTPS server.\n", Kind::Tls);
+        check(400, r#"{"errors":["Upgrading from non-versioned to versioned data. This backend will be unavailable"]}"#, Kind::Internal);
         check(403, r#"{"errors":["permission denied"]}"#, Kind::Denied);
         check(404, r#"{"errors":[]}"#, Kind::NotFound);
         check(404, "", Kind::NotFound);

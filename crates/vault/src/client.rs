@@ -16,7 +16,9 @@ use zeroize::Zeroize;
 const ATTEMPTS: u32 = 3;
 /// The pause before the second attempt; it doubles before the third.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Asks a node that would answer from its own copy to let the active node answer.
+/// Asks a node that would answer from its own copy to let the active node answer. Where an Enterprise cluster does not allow it
+/// (`allow_forwarding_via_header`), a performance standby may answer with what is a moment old; writes with check-and-set are
+/// forwarded in any case and then end in a conflict, so nothing is decided wrongly, only later.
 const FORWARD: &str = "x-vault-forward";
 
 /// A client for one Vault or OpenBao. Clones share connections and the token.
@@ -99,7 +101,7 @@ impl Client {
     /// Sends a call and demands success.
     pub(crate) async fn run<E: Endpoint>(&self, call: Call<'_, E>) -> Result<Answer, VaultError> {
         let answer = self.ask(&call).await?;
-        if answer.is_success() { Ok(answer) } else { Err(answer.failure(&call.attempted, &call.hidden)) }
+        if answer.is_success() { Ok(answer) } else { Err(self.refused(&call, &answer)) }
     }
 
     /// Sends a call; a 404 is an answer too, because some carry a body that matters.

@@ -173,10 +173,10 @@ mod tests {
 
     #[test]
     fn both_kinds_of_schedules_are_read() {
-        check(r#"{"username":"u","rotation_period":3600}"#, &StaticSchedule::Period(Duration::from_secs(3600)));
+        check(r#"{"username":"u","rotation_period":3600}"#, &StaticSchedule::Period(Duration::from_hours(1)));
         check(
             r#"{"username":"u","rotation_schedule":"0 0 * * 6","rotation_window":3600}"#,
-            &StaticSchedule::Cron { expression: "0 0 * * 6".into(), window: Some(Duration::from_secs(3600)) },
+            &StaticSchedule::Cron { expression: "0 0 * * 6".into(), window: Some(Duration::from_hours(1)) },
         );
         check(r#"{"username":"u"}"#, &StaticSchedule::Unknown);
     }

@@ -305,7 +305,7 @@ mod tests {
         assert!(info.never_expires() && !info.renewable && info.period.is_none() && info.explicit_max_ttl.is_none());
         let periodic = r#"{"ttl":59,"creation_ttl":60,"expire_time":"2026-11-24T04:22:13.4+01:00","renewable":true,"period":60,"policies":["default","b"],"identity_policies":["a","b"]}"#;
         let info = TokenInfo::from(serde_json::from_str::<LookupData>(periodic).unwrap());
-        assert_eq!((info.ttl, info.period), (Duration::from_secs(59), Some(Duration::from_secs(60))));
+        assert_eq!((info.ttl, info.period), (Duration::from_secs(59), Some(Duration::from_mins(1))));
         assert_eq!(info.policies, ["a", "b", "default"]);
         assert!(!info.never_expires());
     }
