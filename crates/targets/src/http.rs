@@ -119,25 +119,13 @@ pub(crate) fn classify(error: &reqwest::Error, host: &str) -> HttpFailure {
     let host = host.to_owned();
     if error.is_timeout() {
         HttpFailure::Timeout { host }
-    } else if is_tls(error) {
+    } else if tls::is_at_fault(error) {
         HttpFailure::Tls { host }
     } else if error.is_connect() {
         HttpFailure::Unreachable { host }
     } else {
         HttpFailure::Exchange { host }
     }
-}
-
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(e) = cause {
-        let wrapped = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if e.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        cause = e.source();
-    }
-    false
 }
 
 pub(crate) fn shown_host(url: &Url) -> String {

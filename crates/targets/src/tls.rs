@@ -10,6 +10,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::error::Error;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +46,21 @@ pub(crate) fn client_config(trust: Trust, roots: Option<&Path>) -> Result<Client
     }
     let roots = if trust == Trust::Authority { Some(root_store(roots)?) } else { None };
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(NoName { roots, provider })).with_no_client_auth())
+}
+
+/// Whether TLS is among an error's causes. Asked for its source, an `io::Error` skips what it wraps, hence the look inside.
+pub(crate) fn is_at_fault(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(e) = cause {
+        if e.is::<rustls::Error>() {
+            return true;
+        }
+        cause = match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => e.source(),
+        };
+    }
+    false
 }
 
 fn root_store(file: Option<&Path>) -> Result<RootCertStore, TlsError> {
@@ -106,5 +123,17 @@ impl ServerCertVerifier for NoName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_found_below_any_number_of_wrappings() {
+        let wrapped = |e| io::Error::other(io::Error::other(e));
+        assert!(is_at_fault(&wrapped(rustls::Error::HandshakeNotComplete)));
+        assert!(!is_at_fault(&io::Error::other(io::Error::other("refused"))));
     }
 }

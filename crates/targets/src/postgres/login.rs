@@ -58,7 +58,7 @@ pub async fn login(
         let answered = run_probe(&connected, probe.unwrap_or("SELECT 1"), limit).await;
         let encrypted = connected.encrypted;
         connected.close().await;
-        answered.map_err(|e| without(password, LoginFailure::from_driver(endpoint, &e)))?;
+        answered.map_err(|e| without(password, LoginFailure::from_probe(endpoint, &e)))?;
         Ok(LoginProof { endpoint: endpoint.to_string(), took: took(start), encrypted })
     })
     .await
