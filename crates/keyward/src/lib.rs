@@ -1,1 +1,13 @@
-//! The parts of the Keyward binary.
+//! The parts of the Keyward binary: configuration, wiring, the daemon's tasks, the commands.
+//!
+//! It never decides about a rotation (`keyward-rotation` does) nor runs one by itself (`keyward-engine` does).
+
+pub mod alerts;
+pub mod assembly;
+pub mod config;
+pub mod daemon;
+pub mod metrics;
+pub mod ports;
+pub mod references;
+pub mod session;
+pub mod view;

@@ -1,0 +1,130 @@
+//! From the configuration to what the engine works on: one [`Managed`] per secret.
+
+use crate::config::{Admin, Config, KindConfig, Login, ManualCheck, Mode, SecretConfig};
+use crate::ports::{HttpAcceptance, LoginAcceptance, PostgresPort, UsageReaders, VaultPort};
+use crate::references::Resolver;
+use keyward_engine::kinds::{JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, VaultStaticRole};
+use keyward_engine::ports::Acceptance;
+use keyward_engine::{Kind, Spec};
+use keyward_rotation::schedule::Policy;
+use keyward_targets::postgres::PostgresUrl;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A secret with everything that rotates it.
+#[derive(Clone)]
+pub struct Managed {
+    /// For the engine.
+    pub spec: Spec,
+    /// For the planner.
+    pub policy: Arc<Policy>,
+    /// As configured.
+    pub config: Arc<SecretConfig>,
+}
+
+impl Managed {
+    /// Whether only a person can bring its values.
+    pub fn is_manual(&self) -> bool {
+        matches!(self.config.kind, KindConfig::Manual(_))
+    }
+
+    /// Whether it is only watched.
+    pub fn observes(&self) -> bool {
+        self.config.mode == Mode::Observe
+    }
+}
+
+/// What the kinds are built over.
+pub struct Parts {
+    /// Vault.
+    pub vault: Arc<VaultPort>,
+    /// References.
+    pub resolver: Arc<Resolver>,
+    /// Who reads what.
+    pub readers: Arc<UsageReaders>,
+}
+
+/// Every configured secret, by name.
+pub fn assemble(config: &Config, parts: &Parts) -> BTreeMap<String, Managed> {
+    let mut policies: BTreeMap<&str, Arc<Policy>> = BTreeMap::new();
+    let managed = |secret: &SecretConfig, policy: &Arc<Policy>| Managed {
+        spec: Spec { name: secret.name.clone(), kind: kind(secret, parts) },
+        policy: Arc::clone(policy),
+        config: Arc::new(secret.clone()),
+    };
+    let mut all = BTreeMap::new();
+    for secret in &config.secrets {
+        // Secrets of a class share one policy: the planner works out a class's slots once.
+        let policy = policies.entry(&secret.class).or_insert_with(|| Arc::new(secret.policy.clone()));
+        all.insert(secret.name.clone(), managed(secret, policy));
+    }
+    all
+}
+
+fn kind(secret: &SecretConfig, parts: &Parts) -> Arc<dyn Kind> {
+    match &secret.kind {
+        KindConfig::PostgresTwoUsers(k) => Arc::new(PostgresTwoUsers {
+            secret: secret.name.clone(),
+            target: Arc::new(postgres(&k.admin, &k.login, parts)),
+            users: k.users.clone(),
+            path: k.path.clone(),
+            shape: k.set.clone(),
+            generator: secret.generator.clone(),
+            retire: secret.retire,
+            grace: secret.grace,
+            readers: parts.readers.clone(),
+        }),
+        KindConfig::PostgresPassword(k) => Arc::new(PostgresPassword {
+            secret: secret.name.clone(),
+            target: Arc::new(postgres(&k.admin, &k.login, parts)),
+            user: k.user.clone(),
+            path: k.path.clone(),
+            shape: k.set.clone(),
+            generator: secret.generator.clone(),
+        }),
+        KindConfig::VaultStaticRole(k) => Arc::new(VaultStaticRole {
+            vault: parts.vault.clone(),
+            role: format!("{}/static-roles/{}", k.mount, k.role),
+            login: Arc::new(logins(&k.login, "password")),
+            copy: k.copy.as_ref().map(|copy| (copy.path.clone(), copy.set.clone())),
+            interval: secret.policy.schedule.shortest_interval(),
+        }),
+        KindConfig::Manual(k) => Arc::new(Manual { path: k.path.clone(), shape: k.set.clone(), verify: k.check.as_ref().map(acceptance) }),
+        KindConfig::Random(k) => {
+            Arc::new(Random { path: k.path.clone(), shape: k.set.clone(), generator: secret.generator.clone(), grace: secret.grace })
+        }
+        KindConfig::JwtHmac(k) => Arc::new(JwtHmac {
+            path: k.path.clone(),
+            fields: k.fields.clone(),
+            algorithm: k.algorithm.name().to_owned(),
+            generator: secret.generator.clone(),
+            token_lifetime: k.token_lifetime,
+            propagation: k.propagation,
+        }),
+    }
+}
+
+fn acceptance(check: &ManualCheck) -> Arc<dyn Acceptance> {
+    match check {
+        ManualCheck::Login(login) => Arc::new(logins(login, "value")),
+        ManualCheck::Http(http) => Arc::new(HttpAcceptance {
+            url: http.get.to_string(),
+            headers: http.header.clone(),
+            expect: http.expect,
+            root_cert: http.ca_cert.clone(),
+        }),
+    }
+}
+
+fn ways(logins: &[Login]) -> Vec<(PostgresUrl, Option<String>)> {
+    logins.iter().map(|login| (login.url.clone(), login.probe.clone())).collect()
+}
+
+fn postgres(admin: &Admin, login: &[Login], parts: &Parts) -> PostgresPort {
+    PostgresPort { admin: admin.url.clone(), resolver: parts.resolver.clone(), password: admin.password.clone(), logins: ways(login) }
+}
+
+fn logins(login: &[Login], password: &'static str) -> LoginAcceptance {
+    let user = login.first().and_then(|l| l.url.user().map(str::to_owned));
+    LoginAcceptance { logins: ways(login), user, password }
+}

@@ -1,0 +1,59 @@
+//! `[[audit.rule]]`: what the file changes about the rules on the audit log. It never says what a rule sees.
+
+use super::problem::{Problems, suggestion};
+use super::section::Section;
+use jiff::SignedDuration;
+use keyward_audit::{Allow, RuleBook, RuleId, RuleOverride, Severity};
+use std::time::Duration;
+use toml::Spanned;
+
+/// Reads `[audit]`; the changes come in the file's order, each rule at most once.
+pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> Vec<RuleOverride> {
+    let Some(mut section) = section else { return Vec::new() };
+    let mut rules: Vec<RuleOverride> = Vec::new();
+    for rule in section.sections("rule", "[[audit.rule]]") {
+        let span = rule.span().clone();
+        let Some(rule) = read_rule(rule) else { continue };
+        if rules.iter().any(|r| r.rule == rule.rule) {
+            problems.at(&span, format!("two [[audit.rule]] are named \"{}\"; write one", rule.rule));
+        }
+        if let Err(error) = RuleBook::with(std::slice::from_ref(&rule)) {
+            problems.at(&span, error.to_string());
+        }
+        rules.push(rule);
+    }
+    section.finish(&[]);
+    rules
+}
+
+fn read_rule(mut s: Section<'_>) -> Option<RuleOverride> {
+    let name = s.parsed("name", |name| match RuleId::from_name(name) {
+        Some(id) => Ok(id.name().to_owned()),
+        None => Err(format!("is no rule: \"{name}\"; {}", suggestion(name, &RuleId::ALL.map(RuleId::name), "rules"))),
+    });
+    let severities = Severity::ALL.map(|severity| (severity.label(), severity));
+    let rule = RuleOverride {
+        enabled: s.flag("enabled").map(Spanned::into_inner),
+        severity: s.choice("severity", &severities).map(Spanned::into_inner),
+        window: s.duration("window").map(signed),
+        threshold: s.number("threshold", 1..=1_000_000).map(Spanned::into_inner),
+        learning: s.duration("learning").map(signed),
+        allow: s.inline("allow").map(read_allow),
+        rule: String::new(),
+    };
+    s.finish(&[("name", "name the rule that is changed")]);
+    Some(RuleOverride { rule: name?.into_inner(), ..rule })
+}
+
+fn read_allow(mut s: Section<'_>) -> Allow {
+    let mut list = |key| s.texts(key).into_iter().map(Spanned::into_inner).collect();
+    let allow =
+        Allow { display_names: list("display_name"), entity_ids: list("entity_id"), addresses: list("address"), paths: list("path") };
+    s.finish(&[]);
+    allow
+}
+
+/// Durations in a file are at most ten years, which both types hold.
+fn signed(duration: Spanned<Duration>) -> SignedDuration {
+    SignedDuration::try_from(duration.into_inner()).unwrap_or(SignedDuration::MAX)
+}

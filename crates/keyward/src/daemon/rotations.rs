@@ -1,0 +1,190 @@
+//! Runs one secret's rotation in the daemon and tells of it: history, figures, alerts.
+
+use super::shared::{Live, Shared};
+use crate::assembly::Managed;
+use crate::metrics::families as f;
+use jiff::Timestamp;
+use keyward_alert::{Account, Alert, Severity};
+use keyward_engine::stored::Stored;
+use keyward_engine::{Ask, Outcome};
+use keyward_rotation::saga::{End, State};
+use keyward_rotation::table::Step;
+use keyward_store::Rotation;
+
+/// The outcome's word in metrics and history.
+pub fn outcome_word(end: End) -> &'static str {
+    match end {
+        End::Rotated => "rotated",
+        End::RolledBack => "rolled_back",
+        End::Stuck(_) => "stuck",
+        End::Refused(Step::Gate) => "deferred",
+        End::Refused(_) => "refused",
+        End::Lost => "lost",
+        End::Suspended => "suspended",
+    }
+}
+
+/// Every outcome's word, for series that exist from the start.
+pub const OUTCOMES: [&str; 7] = ["rotated", "rolled_back", "stuck", "refused", "deferred", "lost", "suspended"];
+
+/// What is to be done with a secret.
+pub enum Work {
+    /// Rotate it for this slot.
+    Rotate(Ask),
+    /// Take up what stands in its record.
+    TakeOver,
+    /// Let what is stuck or paused go on.
+    Resume,
+}
+
+/// Does it, and tells of it. `None`: a paused secret was resumed, and nothing ran.
+pub async fn run(shared: &Shared, live: &Live, managed: &Managed, stored: Stored, work: Work) -> Option<Outcome> {
+    let started = Timestamp::now();
+    let asked_by = match &work {
+        Work::Rotate(ask) => ask.person.clone(),
+        Work::TakeOver | Work::Resume => stored.record.as_ref().and_then(|r| r.attempt()).map(|a| a.asked_by.clone()),
+    };
+    let slot = if let Work::Rotate(ask) = &work { Some(ask.slot) } else { None };
+    let outcome = match work {
+        Work::Rotate(ask) => live.engine.rotate(&managed.spec, stored, ask).await,
+        Work::TakeOver => live.engine.take_over(&managed.spec, stored).await,
+        Work::Resume => match live.engine.resume(&managed.spec, stored).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => return None,
+            Err(failure) => {
+                Outcome { end: End::Refused(Step::Preflight), rotation: String::new(), number: 0, failure: Some(failure), failed_at: None }
+            }
+        },
+    };
+    count(shared, managed, &outcome, started);
+    remember(shared, managed, &outcome, started, slot, asked_by).await;
+    tell(shared, managed, &outcome);
+    Some(outcome)
+}
+
+fn count(shared: &Shared, managed: &Managed, outcome: &Outcome, started: Timestamp) {
+    let (name, class) = (managed.spec.name.as_str(), managed.config.class.as_str());
+    shared.metrics.inc(&f::ROTATIONS, &[name, class, outcome_word(outcome.end)]);
+    if outcome.end == End::Rotated {
+        let took = Timestamp::now().duration_since(started).as_secs_f64();
+        shared.metrics.series(&f::ROTATION_SECONDS, &[class]).add(took);
+    }
+}
+
+async fn remember(
+    shared: &Shared,
+    managed: &Managed,
+    outcome: &Outcome,
+    started: Timestamp,
+    slot: Option<Timestamp>,
+    asked_by: Option<String>,
+) {
+    if outcome.rotation.is_empty() {
+        return; // refused before it was anything: the log and the metrics say so
+    }
+    let rotation = Rotation {
+        id: outcome.rotation.clone(),
+        secret: managed.spec.name.clone(),
+        class: managed.config.class.clone(),
+        kind: managed.config.kind.name().to_owned(),
+        slot,
+        number: outcome.number,
+        started,
+        finished: Some(Timestamp::now()),
+        outcome: outcome_word(outcome.end).to_owned(),
+        success: outcome.end == End::Rotated,
+        failed_step: outcome.failed_at.map(state_name),
+        failure_class: outcome.failure.as_ref().map(|f| f.class.name().to_owned()),
+        text: outcome.failure.as_ref().map(|f| f.text.clone()),
+        asked_by,
+    };
+    if let Err(error) = shared.store.record_rotation(rotation).await {
+        tracing::error!(secret = managed.spec.name, %error, "The rotation could not be written into the history.");
+    }
+}
+
+/// A state in words fit for a history: the step where there is one.
+pub fn state_name(state: State) -> String {
+    match state {
+        State::Do(step) | State::Probe(step) => step.name().to_owned(),
+        State::Undo(step) => format!("undo of {}", step.name()),
+        State::Recover => "recovery".into(),
+        State::Reread(_) | State::Recheck(_) => "reading again".into(),
+        State::Turn | State::Race => "decision to roll back".into(),
+        State::Lift(_) => "raising the number".into(),
+        State::Close => "closing".into(),
+        State::Park(_) => "parking".into(),
+        State::Ended(_) => "end".into(),
+    }
+}
+
+/// Raises or resolves the secret's condition.
+fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
+    let name = &managed.spec.name;
+    let (failed, stuck, deferred) =
+        (format!("rotation-failed/{name}"), format!("rotation-stuck/{name}"), format!("rotation-deferred/{name}"));
+    match outcome.end {
+        End::Rotated => {
+            for key in [failed, stuck, deferred] {
+                shared.alerts.resolve(key, format!("{name} was rotated and proved (rotation {})", outcome.rotation));
+            }
+        }
+        End::RolledBack => shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation failed, rolled back", outcome)),
+        End::Stuck(_) => {
+            shared.alerts.resolve(failed, format!("rotation {} is stuck now", outcome.rotation));
+            shared.alerts.raise(alert(managed, stuck, Severity::Critical, "rotation stuck", outcome));
+        }
+        End::Refused(Step::Gate) => shared.alerts.raise(alert(managed, deferred, Severity::Warning, "rotation deferred", outcome)),
+        End::Refused(_) => shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation failed, nothing was changed", outcome)),
+        // Somebody else finishes it, or it is taken up when Vault is back: both are told by what comes of them.
+        End::Lost | End::Suspended => {}
+    }
+}
+
+fn alert(managed: &Managed, key: String, severity: Severity, title: &str, outcome: &Outcome) -> Alert {
+    Alert {
+        key,
+        severity,
+        title: title.to_owned(),
+        account: account(&managed.spec.name, outcome),
+        owner: managed.config.owner.clone(),
+        secret: Some(managed.spec.name.clone()),
+        at: Timestamp::now(),
+        passes_after: None,
+    }
+}
+
+fn account(name: &str, outcome: &Outcome) -> Account {
+    let why = outcome.failure.as_ref().map_or_else(|| "no reason was given".to_owned(), ToString::to_string);
+    let at = outcome.failed_at.map_or_else(String::new, |state| format!(" at the step {}", state_name(state)));
+    let rotation = if outcome.rotation.is_empty() { String::new() } else { format!("Rotation {} of {name} ", outcome.rotation) };
+    let subject = if rotation.is_empty() { format!("A rotation of {name} ") } else { rotation };
+    let (now, next, act) = match outcome.end {
+        End::RolledBack => (
+            "The old value is in force: it was put back, and what Vault hands out works as before.".to_owned(),
+            "It is tried again after a pause that grows with every failure.".to_owned(),
+            format!("keyward status {name}\nkeyward rotate {name}"),
+        ),
+        End::Stuck(reason) => (
+            format!("{}. The new value is kept in Vault; nothing is lost.", capital(reason.says())),
+            "Nothing: the schedule of this secret stands still until a person lets it go on.".to_owned(),
+            format!("keyward status {name}\nkeyward resume {name}"),
+        ),
+        End::Refused(Step::Gate) => (
+            "Nothing was changed; what is published works.".to_owned(),
+            "It is looked at again until the idle user is free; meanwhile the secret becomes overdue.".to_owned(),
+            format!("keyward status {name}"),
+        ),
+        _ => (
+            "Nothing was changed.".to_owned(),
+            "It is tried again after a pause that grows with every failure.".to_owned(),
+            format!("keyward check\nkeyward rotate {name}"),
+        ),
+    };
+    Account { happened: format!("{subject}failed{at}: {why}"), now, next, act }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

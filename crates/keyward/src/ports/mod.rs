@@ -1,0 +1,13 @@
+//! The engine's ports, plugged into the real clients. Only translation: nothing here decides anything.
+
+mod acceptance;
+mod postgres;
+mod readers;
+mod time;
+mod vault;
+
+pub use acceptance::{HttpAcceptance, LoginAcceptance};
+pub use postgres::PostgresPort;
+pub use readers::UsageReaders;
+pub use time::SystemClock;
+pub use vault::{VaultPort, failure_of};
