@@ -170,7 +170,7 @@ impl Book {
         notices
     }
 
-    /// When [`Book::due`] may next have something to say.
+    /// When [`Book::due`] may next have something to say. Ask again after some minutes all the same: the clock may be set back.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.pages.conditions.values().filter_map(|condition| condition.state.due()).min()
     }

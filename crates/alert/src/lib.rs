@@ -12,6 +12,8 @@
 //! **Invariant:** an alert that was raised is told at least once on every route or is still queued for it, or is counted as
 //! given up; nothing is dropped in silence. (Short blips below critical that ended before their first mail are counted only.)
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed"))]
+
 mod alert;
 mod alertmanager;
 mod book;

@@ -5,7 +5,7 @@
 use super::Delivery;
 use crate::book::{Notice, Told, Why};
 use crate::delivery::Route;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn is_repeat(notice: &Notice) -> bool {
     matches!(notice.why, Why::Repeat(_))
@@ -81,17 +81,18 @@ fn merge_oldest(deliveries: &mut Vec<Delivery>, route: &Route) -> bool {
 /// Both lists, worst first; of a condition told in both, the younger entry with the older beginning. So the length is bounded by the
 /// number of conditions, however often they came and went.
 fn merged(old: Vec<Told>, young: Vec<Told>) -> Vec<Told> {
-    let mut all = young;
+    let mut by_key: BTreeMap<String, Told> = young.into_iter().map(|told| (told.alert.key.clone(), told)).collect();
     for told in old {
-        match all.iter_mut().find(|younger| younger.alert.key == told.alert.key) {
+        match by_key.get_mut(&told.alert.key) {
             Some(younger) => {
                 younger.since = younger.since.min(told.since);
                 younger.seen += told.seen;
                 younger.alert.severity = younger.alert.severity.max(told.alert.severity);
             }
-            None => all.push(told),
+            None => drop(by_key.insert(told.alert.key.clone(), told)),
         }
     }
-    all.sort_by(|a, b| b.alert.severity.cmp(&a.alert.severity).then(a.since.cmp(&b.since)).then(a.alert.key.cmp(&b.alert.key)));
+    let mut all: Vec<Told> = by_key.into_values().collect();
+    all.sort_by(|a, b| b.alert.severity.cmp(&a.alert.severity).then(a.since.cmp(&b.since)));
     all
 }
