@@ -24,6 +24,6 @@ $install "$@" || for package in "$@"; do $install "$package" || true; done
 installed | while read -r package; do
     case "$before" in *" $package "*) continue ;; esac
     for unit in $(dpkg-query -L "$package" | sed -n 's#^.*/lib/systemd/system/\([^/@]*\.[a-z]*\)$#\1#p'); do
-        [ ! -x /usr/bin/deb-systemd-helper ] || deb-systemd-helper disable "$unit" >/dev/null || true
+        ! command -v systemctl >/dev/null || systemctl --no-reload --quiet disable "$unit" || true
     done
 done

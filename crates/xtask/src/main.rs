@@ -1,3 +1,74 @@
-//! Chores of the workspace.
+//! Chores of the workspace: `cargo xtask help` lists them. Never part of what is shipped.
 
-fn main() {}
+mod cargo;
+mod layers;
+mod promtool;
+mod setup;
+mod test;
+mod tidy;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use keyward_harness::say;
+
+const HELP: &str = "\
+Chores of the Keyward workspace
+
+Usage: cargo xtask <CHORE>
+
+  setup            Install what the tests need and is missing: Debian packages (as root or through sudo), and a Vault
+                   server, built once from its Go module into the user's cache where neither `vault` nor `bao` is on
+                   PATH (some 15 minutes)
+  test [ARGS]      setup; build the daemon; start real servers; run `cargo test` with ARGS (default: --workspace) and the
+                   tests of the alert rules; check that no process and no temporary file is left behind
+  tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
+                   import which. A test does the same
+  help             Print this
+
+Environment:
+  KEYWARD_TEST_VAULT   a Vault or OpenBao binary to use instead of any other
+  XDG_CACHE_HOME       where a built Vault is kept (default: ~/.cache)
+
+Exit codes: 0 done, 1 a chore failed, 2 wrong usage
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["setup"] => setup::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy(),
+        ["help" | "--help" | "-h"] => help(),
+        [] => return wrong_usage("no chore named"),
+        _ => return wrong_usage(&format!("no such chore: {}", words.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong_usage(what: &str) -> ExitCode {
+    say(&format!("error: {what}\n\n{HELP}"));
+    ExitCode::from(2)
+}
+
+fn help() -> Result<()> {
+    Ok(std::io::stdout().write_all(HELP.as_bytes())?)
+}
+
+fn tidy() -> Result<()> {
+    let mut problems = tidy::problems()?;
+    problems.extend(layers::problems()?);
+    if problems.is_empty() {
+        say("tidy");
+        return Ok(());
+    }
+    bail!("{} problem(s):\n  {}", problems.len(), problems.join("\n  "))
+}

@@ -1,0 +1,43 @@
+//! Runs cargo and other programs so that they end with this command; never captures what they print.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use keyward_harness::{Process, Stop};
+
+const LIMIT: Duration = Duration::from_hours(2);
+
+/// The workspace's folder.
+pub(crate) fn root() -> Result<PathBuf> {
+    // xtask is built in the checkout that it serves, two folders below its root.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("xtask lies outside a workspace")?;
+    Ok(root.to_owned())
+}
+
+/// The cargo that runs us, else the one on `PATH`, with the workspace as its working folder.
+pub(crate) fn cargo() -> Result<Command> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()?);
+    Ok(command)
+}
+
+/// Runs `command` to its end; an error when it fails.
+pub(crate) fn run(name: &str, command: Command) -> Result<()> {
+    let process = Process::start(name, command, Stop::Terminate)?;
+    match process.wait(LIMIT) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("{name} ended with {status}"),
+        None => bail!("{name} did not end within {} minutes", LIMIT.as_secs() / 60),
+    }
+}
+
+/// What cargo knows about the workspace's own packages.
+pub(crate) fn metadata() -> Result<serde_json::Value> {
+    let output = cargo()?.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).output().context("run cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    serde_json::from_slice(&output.stdout).context("read what cargo metadata says")
+}

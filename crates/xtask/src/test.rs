@@ -1,0 +1,165 @@
+//! `cargo xtask test`: the whole suite against real servers, and proof that it leaves nothing behind.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use keyward_harness::{KEYWARD_ENV, RUN_ENV, SERVERS_ENV, Servers, end_run, leftovers, run_folder, run_id, say};
+
+use crate::{cargo, promtool, setup};
+
+/// How long watchers may take to clear up after the test processes, which they do at the same time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What happened, step by step.
+#[derive(Default)]
+struct Report(Vec<(String, Duration, Result<()>)>);
+
+impl Report {
+    /// Runs one step, shows its name first, and says whether it went well.
+    fn step(&mut self, name: &str, run: impl FnOnce() -> Result<()>) -> bool {
+        say(&format!("\n── {name}"));
+        let start = Instant::now();
+        let outcome = run();
+        let well = outcome.is_ok();
+        self.0.push((name.to_owned(), start.elapsed(), outcome));
+        well
+    }
+
+    fn end(self) -> Result<()> {
+        say("\n── summary");
+        let mut failed = 0;
+        for (name, took, outcome) in &self.0 {
+            let seconds = took.as_secs_f32();
+            match outcome {
+                Ok(()) => say(&format!("  ✓ {name} ({seconds:.1} s)")),
+                Err(error) => {
+                    failed += 1;
+                    say(&format!("  ✗ {name} ({seconds:.1} s): {error:#}"));
+                }
+            }
+        }
+        if failed > 0 {
+            bail!("{failed} of {} steps failed", self.0.len());
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let mut report = Report::default();
+    let scratch = scratch()?;
+    let ready = report.step("setup", setup::run)
+        && report.step("build the daemon", build_daemon)
+        && report.step("build the tests", || cargo::run("cargo test --no-run", cargo_test(arguments, &["--no-run"])?));
+    if ready {
+        let mut described = None;
+        let started = report.step("start Vault, PostgreSQL, Redis and the SMTP server", || {
+            described = Some(Servers::start_all()?);
+            Ok(())
+        });
+        if let (true, Some(described)) = (started, described) {
+            report.step("tests", || run_tests(arguments, &described, &scratch));
+            report.step("no file of a test is left", || nothing_in(&scratch, PATIENCE));
+        }
+        report.step("alert rules", alert_rules);
+    }
+    report.step("no process and no folder is left", nothing_left);
+    report.end()
+}
+
+/// The tests' own temporary folder: what they leave in it is seen, and removed with this run all the same.
+fn scratch() -> Result<PathBuf> {
+    let dir = run_folder()?.join("scratch");
+    fs::create_dir(&dir).with_context(|| format!("make the folder {}", dir.display()))?;
+    // PostgreSQL servers of tests run as another user and must pass through.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).with_context(|| format!("set the mode of {}", dir.display()))?;
+    Ok(dir)
+}
+
+fn build_daemon() -> Result<()> {
+    let mut build = cargo::cargo()?;
+    build.args(["build", "--package", "keyward"]);
+    cargo::run("cargo build", build)
+}
+
+fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<std::process::Command> {
+    let mut test = cargo::cargo()?;
+    let arguments = if arguments.is_empty() { &["--workspace"] } else { arguments };
+    // Options for cargo come before a `--`, which begins those for the tests themselves.
+    let split = arguments.iter().position(|a| *a == "--").unwrap_or(arguments.len());
+    test.arg("test").args(&arguments[..split]).args(more).args(&arguments[split..]);
+    Ok(test)
+}
+
+fn run_tests(arguments: &[&str], servers: &Path, scratch: &Path) -> Result<()> {
+    let mut test = cargo_test(arguments, &["--no-fail-fast"])?;
+    test.env(SERVERS_ENV, servers).env(RUN_ENV, run_id()?).env(KEYWARD_ENV, daemon()?).env("TMPDIR", scratch);
+    cargo::run("cargo test", test)
+}
+
+/// Where `cargo build` has put the daemon.
+fn daemon() -> Result<PathBuf> {
+    let metadata = cargo::metadata()?;
+    let target = metadata.get("target_directory").and_then(serde_json::Value::as_str).context("cargo names no target folder")?;
+    Ok(Path::new(target).join("debug/keyward"))
+}
+
+fn nothing_in(scratch: &Path, patience: Duration) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let entries = fs::read_dir(scratch).with_context(|| format!("list {}", scratch.display()))?;
+        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("tests left these in their temporary folder: {}", names.join(", "));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn alert_rules() -> Result<()> {
+    let (rules, tests) = promtool::run()?;
+    say(&format!("{rules} rule file(s) checked, {tests} test file(s) run"));
+    Ok(())
+}
+
+fn nothing_left() -> Result<()> {
+    end_run()?;
+    let left = leftovers(run_id()?, PATIENCE)?;
+    if !left.is_empty() {
+        bail!("left behind: {left:#?}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_file_is_named() -> Result<()> {
+        let dir = run_folder()?.join("forgetful");
+        fs::create_dir(&dir)?;
+        nothing_in(&dir, Duration::ZERO)?;
+        fs::write(dir.join("secret.txt"), "")?;
+        let error = nothing_in(&dir, Duration::ZERO).err().context("the file was not found")?;
+        assert!(error.to_string().contains("secret.txt"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn options_for_cargo_come_before_those_for_the_tests() -> Result<()> {
+        let words = |arguments: &[&str]| -> Result<Vec<String>> {
+            let command = cargo_test(arguments, &["--no-run"])?;
+            Ok(command.get_args().map(|a| a.to_string_lossy().into_owned()).collect())
+        };
+        assert_eq!(words(&[])?, ["test", "--workspace", "--no-run"]);
+        assert_eq!(words(&["-p", "x", "--", "--exact"])?, ["test", "-p", "x", "--no-run", "--", "--exact"]);
+        Ok(())
+    }
+}
