@@ -1,9 +1,12 @@
 //! What preflight says, and who is seen to be connected.
 
-use crate::{Ground, LIMIT, ca_query, url, url_at};
+use crate::{Ground, LIMIT, ca_query, change, url, url_at};
 use keyward_harness::{servers, wait_until};
-use keyward_secret::Secret;
-use keyward_targets::postgres::{Admin, AdminError, Check, FailureClass, LoginFailure, Subject, UrlError, Verdict};
+use keyward_secret::{Secret, SystemRandom};
+use keyward_targets::postgres::{
+    Admin, AdminError, Check, FailureClass, LoginFailure, Phase, Subject, UrlError, Verdict, login, login_everywhere,
+    refuses_wrong_password_everywhere,
+};
 
 fn verdict(checks: &[Check], subject: Subject, role: Option<&str>) -> Verdict {
     let mut found = checks.iter().filter(|c| c.subject == subject && c.role.as_deref() == role);
@@ -94,4 +97,19 @@ async fn the_admin_goes_past_an_endpoint_that_is_down() {
     assert!(!format!("{admin:?}").contains(&ground.admin_password));
     let nameless = Admin::new(url(postgres, "", &ground.database), Secret::new("x"), LIMIT);
     assert_eq!(nameless.unwrap_err(), UrlError::NoUser);
+}
+
+/// Ports behind `dyn` traits need futures that may move between threads.
+#[tokio::test]
+async fn every_call_can_be_spawned() {
+    fn spawnable<T: Send>(_: T) {}
+    let ground = Ground::bare();
+    let (admin, endpoint, secret) = (ground.admin(), ground.endpoint(), Secret::new("x"));
+    let both = url(servers().postgres(), "", &ground.database);
+    spawnable((admin.install(), admin.preflight(&["r"]), admin.fence("r"), admin.sessions(&both, "r"), admin.reassign("r", "a", "b")));
+    spawnable(admin.apply(&change("r", 1, Phase::Apply, "r1"), &secret));
+    spawnable(admin.make_unusable(&change("r", 1, Phase::Retire, "r1"), &SystemRandom));
+    spawnable(login(&endpoint, "r", &secret, None, LIMIT));
+    spawnable(login_everywhere(&both, "r", &secret, None, LIMIT));
+    spawnable(refuses_wrong_password_everywhere(&both, "r", &SystemRandom, LIMIT));
 }
