@@ -82,7 +82,7 @@ pub struct Alertmanager {
 }
 
 const NOT_IN_VAULT: &str = "must not be kept in Vault: alerts must go out while Vault is sealed; use file or env";
-const DEFAULT_REPEAT: Repeat = Repeat { first: Duration::from_secs(1_800), longest: Duration::from_secs(43_200) };
+const DEFAULT_REPEAT: Repeat = Repeat { first: Duration::from_mins(30), longest: Duration::from_hours(12) };
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads `[alert]`, which may be absent: then nobody is told, and that is a warning.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A class as the file and the shipped defaults give it together.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Class {
 
 /// A shipped class: name, schedule, retire policy, time between proofs.
 const SHIPPED: [(&str, &str, RetireWhen, Duration); 4] = [
-    ("database", "weekly", RetireWhen::WhenUnused, Duration::from_secs(300)),
+    ("database", "weekly", RetireWhen::WhenUnused, Duration::from_mins(5)),
     ("api-key", "monthly", RetireWhen::AfterGrace, HOUR),
     ("jwt", "quarterly", RetireWhen::AfterGrace, HOUR),
     ("root", "annually", RetireWhen::AfterGrace, HOUR),

@@ -1,9 +1,10 @@
 //! Durations as people write them: `90s`, `5m`, `24h`, `5d`, `1h30m`. It never guesses a unit.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Longer than any schedule, short enough that adding it to a time never overflows.
-const LONGEST: Duration = Duration::from_secs(3_660 * 86_400);
+const LONGEST: Duration = Duration::from_hours(24 * 3_660);
 
 const UNITS: [(&str, u64); 6] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
@@ -42,7 +43,7 @@ pub(super) fn show(duration: Duration) -> String {
     // Weeks are read but not written: people compare days.
     for (unit, size) in UNITS.iter().rev().filter(|(unit, _)| *unit != "w") {
         if left >= *size {
-            text.push_str(&format!("{}{unit}", left / size));
+            let _ = write!(text, "{}{unit}", left / size); // a String takes everything
             left %= size;
         }
     }

@@ -27,7 +27,7 @@ const VALUE: Offer<'static> = Offer { known: &["value"], needed: &["value"] };
 const VALUE_AND_PREVIOUS: Offer<'static> = Offer { known: &["value", "previous"], needed: &["value"] };
 
 /// How long a new key may need to reach its consumers, by default.
-const DEFAULT_PROPAGATION: Duration = Duration::from_secs(300);
+const DEFAULT_PROPAGATION: Duration = Duration::from_mins(5);
 
 /// The kind that the table names, read from the rest of the table; problems are reported. Finishes the section.
 pub(super) fn read(mut section: Section<'_>) -> Option<KindConfig> {
@@ -261,7 +261,7 @@ fn one_login(mut s: Section<'_>, user: User) -> Option<Login> {
         match (user, url.get_ref().user()) {
             (User::OfTheCredential, Some(_)) => s.wrong(&url.span(), "url", "must not name a user: the rotated one logs in"),
             (User::Named, None) => {
-                s.wrong(&url.span(), "url", "must name the user whose password the value is: \"postgresql://user@host/database\"")
+                s.wrong(&url.span(), "url", "must name the user whose password the value is: \"postgresql://user@host/database\"");
             }
             _ => {}
         }
@@ -314,7 +314,7 @@ fn headers(s: Section<'_>) -> Vec<(String, Template)> {
             Err(error) => wrong(&format!("has {error}")),
             Ok(template) if template.names().any(|n| n != "value") => wrong("has an unknown placeholder; this kind offers {value}"),
             Ok(template) if names_a_secret(name.get_ref()) && template.names().next().is_none() => {
-                wrong("holds a literal secret; write {value} in its place")
+                wrong("holds a literal secret; write {value} in its place");
             }
             Ok(template) => headers.push((name.into_inner(), template)),
         }

@@ -110,8 +110,8 @@ impl<'t> Problems<'t> {
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.as_bytes().get(..span.start.min(self.text.len())).unwrap_or_default();
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        // `get`, because a place from a parser's error need not fall between characters.
+        1 + self.text.get(..span.start.min(self.text.len())).unwrap_or_default().matches('\n').count()
     }
 }
 

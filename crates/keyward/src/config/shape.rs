@@ -32,11 +32,11 @@ impl Section<'_> {
             }
         }
         let shape = Shape(fields);
-        for needed in offer.needed.iter().filter(|needed| sound && shape.field_of(needed).is_none()) {
-            problems.at(
-                &span,
-                format!("{label} has no field that is just \"{{{needed}}}\"; add one: it is how Keyward reads back what is published"),
-            );
+        let unread = offer.needed.iter().find(|needed| shape.field_of(needed).is_none());
+        if let Some(needed) = unread.filter(|_| sound) {
+            let what =
+                format!("{label} has no field that is just \"{{{needed}}}\"; add one: it is how Keyward reads back what is published");
+            problems.at(&span, what);
             return None;
         }
         sound.then_some(shape)

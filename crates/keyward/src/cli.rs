@@ -1,0 +1,342 @@
+//! The command line: what can be typed, in words that a newcomer can follow, and what the exit codes mean.
+//!
+//! It never does anything: `main` and the commands act on what was typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use jiff::Timestamp;
+use std::path::PathBuf;
+
+/// Where the configuration is looked for unless somebody says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/keyward/keyward.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done, or everything is well
+   1  done, and something is wrong: a check failed, a rotation was rolled back or is stuck
+  64  wrong usage, or the configuration is not sound
+  65  bad data: the value or record at hand cannot be used
+  69  not available: Vault, the daemon or a target cannot be reached
+  70  a defect in Keyward
+  75  not now: deferred, or another one is at work; try again later
+  77  denied: a token or a user lacks a permission
+
+Environment:
+  KEYWARD_CONFIG   the configuration file, as --config
+  VAULT_ADDR, VAULT_TOKEN, VAULT_TOKEN_FILE, VAULT_NAMESPACE, VAULT_CACERT, VAULT_SKIP_VERIFY
+                   mean what they mean to Vault's own tools and fill what the file leaves out;
+                   one that contradicts the file is an error unless --address decides
+
+Times are RFC 3339 in UTC. With --output json a command prints one JSON document on standard
+output; messages for people go to standard error.
+
+First steps:
+  keyward check                      can this configuration work? changes nothing
+  keyward plan                       what will be rotated when
+  keyward rotate NAME --dry-run      which steps a rotation would take
+  keyward serve                      run the daemon";
+
+/// What the process ends with (`sysexits.h` where it has a word for it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or everything is well.
+    Ok = 0,
+    /// Done, and something is wrong.
+    Failed = 1,
+    /// Wrong usage, or the configuration is not sound (`EX_USAGE`).
+    Usage = 64,
+    /// The value or record at hand cannot be used (`EX_DATAERR`).
+    BadData = 65,
+    /// Vault, the daemon or a target cannot be reached (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// A defect in Keyward (`EX_SOFTWARE`).
+    Internal = 70,
+    /// Deferred, or another one is at work (`EX_TEMPFAIL`).
+    Temporary = 75,
+    /// A token or a user lacks a permission (`EX_NOPERM`).
+    Denied = 77,
+}
+
+impl Exit {
+    /// All of them, for documentation and tests.
+    pub const ALL: [Self; 8] =
+        [Self::Ok, Self::Failed, Self::Usage, Self::BadData, Self::Unavailable, Self::Internal, Self::Temporary, Self::Denied];
+
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Keeps the secrets in HashiCorp Vault (or OpenBao) fresh, and watches who uses them.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, max_term_width = 100, after_help = EXIT_CODES, propagate_version = true, subcommand_required = true)]
+pub struct Cli {
+    /// What all commands understand.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The configuration file
+    #[arg(long, global = true, env = "KEYWARD_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Vault's address: needed only where VAULT_ADDR and the file contradict each other, to say which is meant
+    #[arg(long, global = true, value_name = "URL")]
+    pub address: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+    /// What is logged to standard error: error, warn, info, debug, trace, or a filter such as `keyward=debug,warn`;
+    /// by default info for `serve`, error for everything else
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// One JSON document, for programs
+    Json,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: rotate what is due, follow the audit logs, watch, alert
+    #[command(after_help = "\
+The daemon starts even when Vault or a database is away: it is then not ready (/readyz), says why, tells
+people, and recovers by itself. SIGHUP reads the configuration again, and keeps the old one when the new one
+is not sound. SIGTERM stops it: the step under way is finished or left where it can be taken up again.
+
+Examples:
+  keyward serve --config ./keyward.toml
+  keyward serve --log debug")]
+    Serve,
+    /// Say whether the configuration can work, without changing anything
+    #[command(after_help = "\
+Looks at everything a rotation will need: the server, the token's permissions path by path (with the policy
+line that grants what is missing), mounts and roles, audit files, databases, and the ways out for alerts.
+Ends with 0 if all is well, else with 1.
+
+Examples:
+  keyward check
+  keyward check --output json")]
+    Check,
+    /// Show what will be rotated when, and why other secrets will not
+    #[command(after_help = "\
+Examples:
+  keyward plan
+  keyward plan --from 2027-01-01T00:00:00Z --to 2027-02-01T00:00:00Z")]
+    Plan(Plan),
+    /// Show how the secrets are, or one of them in detail
+    #[command(after_help = "\
+Examples:
+  keyward status
+  keyward status backend-database
+  keyward status --output json")]
+    Status {
+        /// One secret; without it, all
+        name: Option<String>,
+    },
+    /// Rotate a secret now
+    #[command(after_help = "\
+The running daemon does it, and records who asked; where none runs, this command does it alone, by the same
+steps and the same record. The value is proved before consumers see it, and rolled back if it is refused.
+
+Examples:
+  keyward rotate backend-database --dry-run    show the steps and what preflight finds; changes nothing
+  keyward rotate backend-database")]
+    Rotate(Rotate),
+    /// Go on with a rotation that stands still, after its cause was removed
+    #[command(after_help = "\
+A rotation stands still (is stuck) when its retries are used up or when going on could do harm. `keyward status NAME`
+says why.
+
+Example:
+  keyward resume backend-database")]
+    Resume {
+        /// The secret
+        name: String,
+        /// Do it in this process even if a daemon runs
+        #[arg(long)]
+        alone: bool,
+    },
+    /// Bring the new value of a secret of kind `manual`
+    #[command(after_help = "\
+The value is asked for without being shown, or read from standard input when that is not a terminal. It is never
+taken from the arguments, which other users of the machine can see. It is proved, then published.
+
+Examples:
+  keyward supply openai
+  keyward supply openai < /run/secrets/new-key")]
+    Supply {
+        /// The secret
+        name: String,
+        /// Do it in this process even if a daemon runs
+        #[arg(long)]
+        alone: bool,
+    },
+    /// Alerts
+    #[command(subcommand, arg_required_else_help = true)]
+    Alert(Alert),
+    /// Prepare what Keyward needs in other systems
+    #[command(subcommand, arg_required_else_help = true)]
+    Init(Init),
+    /// Say whether the daemon is alive; for health checks of containers
+    #[command(after_help = "\
+Asks /livez on the configured address. A sealed Vault does not make the daemon unhealthy. Ends with 0 if it
+answers, else with 69.
+
+Examples:
+  keyward health
+  HEALTHCHECK CMD [\"/keyward\", \"health\"]        in a Dockerfile")]
+    Health,
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  keyward completions bash > /etc/bash_completion.d/keyward")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// `plan`.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// From this time on (RFC 3339); default now
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+    /// Up to this time (RFC 3339); default 90 days later
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Timestamp>,
+}
+
+/// `rotate`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// The secret
+    pub name: String,
+    /// Show the steps and what preflight finds; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do it in this process even if a daemon runs; the record in Vault keeps the two from colliding
+    #[arg(long)]
+    pub alone: bool,
+}
+
+/// `alert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Alert {
+    /// Send a test alert over every configured way, and say which arrived
+    #[command(after_help = "\
+Example:
+  keyward alert test")]
+    Test,
+}
+
+/// `init`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Init {
+    /// Install the function by which Keyward changes passwords, in the databases of the named secrets
+    #[command(after_help = "\
+Connects as `admin` of each secret and creates the schema `keyward` with one function and one table. The function
+refuses a change that is older than the last one, so that a process that was frozen cannot undo a newer
+password. Running it again changes nothing. No superuser is needed.
+
+Examples:
+  keyward init postgres backend-database
+  keyward init postgres backend-database reporting-app")]
+    Postgres {
+        /// Secrets of the postgres kinds
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+impl Cli {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// With the exit code to end with: [`Exit::Ok`] when help or the version was asked for, which is printed to standard
+    /// output, else [`Exit::Usage`], with the reason on standard error.
+    pub fn read() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| {
+            // Nothing can be told to anybody when standard error is closed.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn typed(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(words.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help() {
+        for exit in Exit::ALL {
+            let line = format!("\n  {:>2}  ", exit.code());
+            assert!(EXIT_CODES.contains(&line), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let Ok(cli) = typed("keyward rotate db --dry-run --output json --config /x.toml") else { panic!() };
+        assert_eq!((cli.global.output, cli.global.config), (Output::Json, PathBuf::from("/x.toml")));
+        let Command::Rotate(rotate) = cli.command else { panic!() };
+        assert_eq!(rotate, Rotate { name: "db".into(), dry_run: true, alone: false });
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        let Ok(cli) = typed("keyward plan --from 2027-01-01T00:00:00Z") else { panic!() };
+        assert!(matches!(cli.command, Command::Plan(Plan { from: Some(from), to: None }) if from.as_second() == 1_798_761_600));
+        assert!(typed("keyward plan --from tomorrow").is_err());
+    }
+
+    #[test]
+    fn what_lacks_its_words_is_refused() {
+        for words in
+            ["keyward", "keyward rotate", "keyward init postgres", "keyward alert", "keyward supply", "keyward --output yaml check"]
+        {
+            assert!(typed(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                assert!(!["token", "password", "value", "secret"].contains(&id), "{} takes {id}", command.get_name());
+            }
+        }
+    }
+}
