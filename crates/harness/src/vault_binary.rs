@@ -91,12 +91,13 @@ fn build(cache: &Path) -> Result<PathBuf> {
     })?;
     check_space(cache)?;
     // Beside the binary and not in the temporary folder, which is small where it lives in memory.
-    let work = cache.join("build");
+    // Its name is this process's own: the watcher of one that was killed may still be removing the folder of that one.
     let run = run()?;
+    clear_interrupted(cache);
+    let work = cache.join(format!("build-{}-{}", run.id, std::process::id()));
     run.remove_at_end(&work)?;
-    clear(&work)?;
     let outcome = compile(&go, &work).and_then(|built| fs::rename(&built, &binary).context("move the built Vault into the cache"));
-    let cleared = clear(&work);
+    let cleared = fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()));
     outcome.and(cleared).map(|()| binary)
 }
 
@@ -134,11 +135,12 @@ fn gigabytes(bytes: u64) -> u64 {
     bytes / 1_000_000_000
 }
 
-/// Removes an interrupted build's folder, too.
-fn clear(work: &Path) -> Result<()> {
-    match fs::remove_dir_all(work) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", work.display())),
-        _ => Ok(()),
+/// A machine that lost its power had no watcher. We hold the lock, so no build goes on; what cannot be removed is tried next time.
+fn clear_interrupted(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("build-") {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
