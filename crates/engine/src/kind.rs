@@ -98,6 +98,11 @@ pub trait Kind: Send + Sync {
         Ok(0)
     }
 
+    /// The secret had another name before: what knows it by that name in its targets learns the new one.
+    async fn renamed(&self, _from: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Makes a candidate.
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure>;
 
@@ -117,6 +122,11 @@ pub trait Kind: Send + Sync {
     /// For a copy of a credential that Vault itself makes: the fields as they must be now.
     async fn copy(&self) -> Result<Option<Fields>, Failure> {
         Ok(None)
+    }
+
+    /// The proof watch: whether what consumers read now is accepted now. `None` where no system can be asked.
+    async fn prove(&self, _live: &Document) -> Option<Result<(), Failure>> {
+        None
     }
 
     /// What is left to be done later, once this rotation is finished.

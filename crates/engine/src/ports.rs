@@ -140,6 +140,8 @@ pub trait Postgres: Send + Sync {
     async fn login(&self, user: &str, password: &Secret) -> Result<(), Failure>;
     /// Sees that every endpoint refuses this login because of its password.
     async fn refuses(&self, user: &str, password: &Secret) -> Result<(), Failure>;
+    /// Hands the fence of a role over to the secret's new name; nothing happens where it does not hold the old one.
+    async fn reassign(&self, role: &str, from: &str, to: &str) -> Result<(), Failure>;
     /// The user's sessions on every endpoint.
     async fn sessions(&self, user: &str) -> Result<Vec<Session>, Failure>;
 }

@@ -1,10 +1,10 @@
 //! Writing a record: always with check-and-set, and after a lost answer by looking, never by guessing.
 
-use crate::drive::Engine;
-use crate::failure::Failure;
+use crate::drive::{Engine, Spec};
+use crate::failure::{Class, Failure};
 use crate::ports::WriteFailure;
 use crate::stored::{Held, Stored, decode, encode};
-use keyward_rotation::record::Record;
+use keyward_rotation::record::{Phase, Record};
 
 /// How a write of the record ended.
 #[derive(Debug)]
@@ -47,6 +47,37 @@ impl Engine {
         }
     }
 
+    /// The record of a secret that had another name before, carried over. `false`: there is none under the old name.
+    ///
+    /// The old record stays, paused, with the reason: a record is never deleted.
+    ///
+    /// # Errors
+    /// What Vault or the target answered, or that a rotation under the old name is not finished.
+    pub async fn carry_over(&self, spec: &Spec, from: &str) -> Result<bool, Failure> {
+        let old = self.load(from).await?;
+        let Some(record) = old.record else { return Ok(false) };
+        let moved = format!("its secret is called {} now", spec.name);
+        match &record.phase {
+            Phase::Idle => {}
+            Phase::Paused { why, .. } if *why == moved => {}
+            _ => {
+                let text = format!("the record of {from} is not idle; finish that under the old name before renaming it to {}", spec.name);
+                return Err(Failure::lasting(Class::Invalid, text));
+            }
+        }
+        spec.kind.renamed(from).await?;
+        let now = self.clock.now();
+        let mine = Record { secret: spec.name.clone(), phase: Phase::Idle, held: None, ..record.clone() };
+        if let Put::Failed(failure) = self.put(&spec.name, 0, &mine, &Held::default()).await {
+            return Err(failure);
+        }
+        let theirs = Record { phase: Phase::Paused { by: "keyward".into(), why: moved, since: now }, ..record };
+        match self.put(from, old.version, &theirs, &Held::default()).await {
+            Put::Won(_) | Put::Lost => Ok(true),
+            Put::Failed(failure) => Err(failure),
+        }
+    }
+
     /// Writes a record over version `cas`.
     pub(crate) async fn put(&self, secret: &str, cas: u64, record: &Record, held: &Held) -> Put {
         let fields = match encode(record, held) {
@@ -68,7 +99,7 @@ impl Engine {
                 Err(WriteFailure::Failed(failure)) => return Put::Failed(failure),
             }
         }
-        Put::Failed(last.unwrap_or_else(|| Failure::passing(crate::Class::Timeout, "the record could not be written")))
+        Put::Failed(last.unwrap_or_else(|| Failure::passing(Class::Timeout, "the record could not be written")))
     }
 
     /// Whether `record` stands as the version behind `cas`; `None` when nothing was written yet.

@@ -29,6 +29,12 @@ impl Manual {
             None => Ok(()),
         }
     }
+
+    async fn accepted_as_read(&self, live: &Document) -> Result<(), Failure> {
+        let absent = || Failure::lasting(Class::Invalid, "the published secret holds no such value as a text");
+        let read = self.shape.published("value", live).ok_or_else(absent)?;
+        self.accepted(&Values::from([("value".into(), read)])).await
+    }
 }
 
 #[async_trait]
@@ -56,14 +62,15 @@ impl Kind for Manual {
         Ok(Draft { publish: self.shape.render(&new)?, new, facts: BTreeMap::new() })
     }
 
+    async fn prove(&self, live: &Document) -> Option<Result<(), Failure>> {
+        self.verify.as_ref()?;
+        Some(self.accepted_as_read(live).await)
+    }
+
     async fn act(&self, step: Step, work: Work<'_>, live: &Document) -> Result<(), Trouble> {
         match step {
             Step::Verify => Ok(self.accepted(&work.held.new).await?),
-            Step::Confirm => {
-                let absent = || Failure::lasting(Class::Invalid, "the published secret holds no such value as a text");
-                let read = self.shape.published("value", live).ok_or_else(absent)?;
-                Ok(self.accepted(&Values::from([("value".into(), read)])).await?)
-            }
+            Step::Confirm => Ok(self.accepted_as_read(live).await?),
             other => Err(no_such_step(other)),
         }
     }

@@ -77,8 +77,16 @@ impl Kind for PostgresPassword {
         Ok(())
     }
 
+    async fn prove(&self, live: &Document) -> Option<Result<(), Failure>> {
+        Some(login_as_read(self.target.as_ref(), &self.shape, live, Some(&self.user)).await)
+    }
+
     async fn fences(&self) -> Result<Number, Failure> {
         Ok(self.target.fence(&self.user).await?.unwrap_or(0))
+    }
+
+    async fn renamed(&self, from: &str) -> Result<(), Failure> {
+        self.target.reassign(&self.user, from, &self.secret).await
     }
 
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure> {

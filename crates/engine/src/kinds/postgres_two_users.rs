@@ -144,10 +144,21 @@ impl Kind for PostgresTwoUsers {
         Err(Failure::lasting(Class::InUse, text))
     }
 
+    async fn prove(&self, live: &Document) -> Option<Result<(), Failure>> {
+        Some(login_as_read(self.target.as_ref(), &self.shape, live, None).await)
+    }
+
     async fn fences(&self) -> Result<Number, Failure> {
         let first = self.target.fence(&self.users[0]).await?;
         let second = self.target.fence(&self.users[1]).await?;
         Ok(first.max(second).unwrap_or(0))
+    }
+
+    async fn renamed(&self, from: &str) -> Result<(), Failure> {
+        for user in &self.users {
+            self.target.reassign(user, from, &self.secret).await?;
+        }
+        Ok(())
     }
 
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure> {

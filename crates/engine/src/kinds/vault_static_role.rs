@@ -111,6 +111,14 @@ impl Kind for VaultStaticRole {
         if step == Step::Rotate { self.moved(work).await } else { Ok(false) }
     }
 
+    async fn prove(&self, _live: &Document) -> Option<Result<(), Failure>> {
+        let credential = match self.vault.static_credential(&self.role).await {
+            Ok(credential) => credential,
+            Err(failure) => return Some(Err(failure)),
+        };
+        Some(self.login.accepts(&credential.values).await)
+    }
+
     async fn copy(&self) -> Result<Option<Fields>, Failure> {
         let Some((_, shape)) = &self.copy else { return Ok(None) };
         shape.render(&self.vault.static_credential(&self.role).await?.values).map(Some)

@@ -316,3 +316,31 @@ async fn the_old_random_value_stays_for_the_grace() {
     let reading: &dyn Vault = world.as_ref();
     assert_eq!(reading.read(PATH).await.unwrap().version, 3);
 }
+
+#[tokio::test]
+async fn a_renamed_secret_takes_its_record_and_its_fence_along() {
+    let (world, spec) = set_up("postgres-two-users");
+    settle(&world, &spec).await;
+    let engine = engine(&world, "me");
+    let before = engine.load("s").await.unwrap().record.unwrap();
+    let target: Arc<World> = world.clone();
+    let kind = PostgresTwoUsers {
+        secret: "t".into(),
+        target,
+        users: ["app_a".into(), "app_b".into()],
+        path: PATH.into(),
+        shape: database_shape(),
+        generator: Generator::password(),
+        retire: RetireWhen::WhenUnused,
+        grace: GRACE,
+        readers: world.clone(),
+    };
+    let renamed = Spec { name: "t".into(), kind: Arc::new(kind) };
+    assert!(engine.carry_over(&renamed, "s").await.unwrap());
+    let stored = engine.load("t").await.unwrap();
+    let after = stored.record.as_ref().unwrap();
+    assert_eq!((after.number, after.last_slot, &after.phase), (before.number, before.last_slot, &Phase::Idle));
+    let next = Ask { slot: Timestamp::from_second(1_700_000_500).unwrap(), ..ask(&renamed) };
+    assert_eq!(engine.rotate(&renamed, stored, next).await.end, End::Rotated, "the fence knows the new name");
+    assert!(matches!(engine.load("s").await.unwrap().record.unwrap().phase, Phase::Paused { .. }));
+}

@@ -218,6 +218,15 @@ impl Postgres for World {
         self.call(|s| if s.roles[user].password == password.expose() { Err(Failure::lasting(Class::TrustsAnyone, "in")) } else { Ok(()) })
             .await
     }
+    async fn reassign(&self, role: &str, from: &str, to: &str) -> Result<(), Failure> {
+        self.call(|s| {
+            if let Some(fence) = s.roles.get_mut(role).unwrap().fence.as_mut().filter(|f| f.0 == from) {
+                to.clone_into(&mut fence.0);
+            }
+            Ok(())
+        })
+        .await
+    }
     async fn sessions(&self, _: &str) -> Result<Vec<Session>, Failure> {
         self.call(|_| Ok(Vec::new())).await
     }
