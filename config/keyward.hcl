@@ -1,0 +1,103 @@
+# What Keyward's token may do, for config/keyward.toml: nothing by wildcard over other people's secrets, no sudo, no delete.
+#
+#   vault policy write keyward config/keyward.hcl
+#   vault write auth/approle/role/keyward token_policies=keyward token_period=1h secret_id_bound_cidrs=HOST/32 token_bound_cidrs=HOST/32
+#
+# `token_period` lets the token be renewed without end; without it, it dies at the system's maximum and rotations stop.
+# Nobody else should have a policy over `keyward/`: it holds the new values while a rotation is under way.
+
+# Keyward's own records: the lock, the memory, and the new value while it is staged. Its own mount, so a wildcard is safe.
+path "keyward/data/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# Versions of a record that held values are destroyed when the rotation is finished. The record itself is never deleted.
+path "keyward/destroy/*" {
+  capabilities = ["update"]
+}
+
+# `keyward check` warns if the mount lets versions expire.
+path "keyward/config" {
+  capabilities = ["read"]
+}
+
+# backend-database: read what is published, change the named fields only (patch). No `update`: a whole overwrite is not
+# possible (Vault refuses it). `create` makes the path if it does not exist yet; leave it out once it does.
+path "secret/data/backend/database" {
+  capabilities = ["create", "read", "patch"]
+}
+
+# Number and time of the last rotation, for people who look at the secret; nothing depends on it.
+path "secret/metadata/backend/database" {
+  capabilities = ["read", "patch"]
+}
+
+# session-signing, the same.
+path "secret/data/backend/jwt" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/backend/jwt" {
+  capabilities = ["read", "patch"]
+}
+
+# webhook-signing, the same.
+path "secret/data/shared/webhook" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/shared/webhook" {
+  capabilities = ["read", "patch"]
+}
+
+# openai, the same.
+path "secret/data/integrations/openai" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/integrations/openai" {
+  capabilities = ["read", "patch"]
+}
+
+# reporting: see that it is a static role and when it was last rotated.
+path "database/static-roles/reporting" {
+  capabilities = ["read"]
+}
+
+# ... rotate it. This role by name: a wildcard here could change every password of the engine.
+path "database/rotate-role/reporting" {
+  capabilities = ["update"]
+}
+
+# ... and log in with the new password, which is the proof that it was rotated.
+path "database/static-creds/reporting" {
+  capabilities = ["read"]
+}
+
+# Its own token: how long it lives, to renew it at two thirds, to give it back at the end, and to say what it may not do.
+# Vault's `default` policy has these; they stand here for roles with `token_no_default_policy`.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-self" {
+  capabilities = ["update"]
+}
+
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+
+# How many leases Vault could not revoke: a number, no ids.
+path "sys/leases/count" {
+  capabilities = ["read"]
+}
+
+# Optional: see that an audit device exists and where it writes. It needs sudo; without it `check` says "cannot see", no more.
+# path "sys/audit" {
+#   capabilities = ["read", "sudo"]
+# }
