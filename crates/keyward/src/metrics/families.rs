@@ -34,6 +34,10 @@ families! {
     CONSECUTIVE_FAILURES: Gauge "keyward_secret_consecutive_failures" ["secret", "class"];
     /// Older values that are still to be retired or removed.
     RETIRE_PENDING: Gauge "keyward_secret_retire_pending" ["secret", "class"];
+    /// Whether what consumers read was accepted when it was last proved; 1 until a proof was refused.
+    CREDENTIAL_VALID: Gauge "keyward_credential_valid" ["secret", "class"];
+    /// Proofs of what consumers read, by result.
+    PROOFS: Counter "keyward_proofs_total" ["secret", "class", "result"];
     /// What each Vault node is, as polled.
     NODE_STATE: Gauge "keyward_vault_node_state" ["node", "state"];
     /// Whether the node answered the last probe.
@@ -44,6 +48,8 @@ families! {
     PROBE_DURATION: Gauge "keyward_vault_probe_duration_seconds" ["node"];
     /// Our clock minus the node's, at the last probe.
     CLOCK_SKEW: Gauge "keyward_vault_clock_skew_seconds" ["node"];
+    /// When the node's TLS certificate ends; absent where none was seen.
+    CERTIFICATE_EXPIRY: Gauge "keyward_vault_certificate_expiry_timestamp_seconds" ["node"];
     /// Remaining life of Keyward's own token; -1 when not known.
     TOKEN_TTL: Gauge "keyward_vault_token_ttl_seconds" [];
     /// Renewals of Keyward's own token.
@@ -72,6 +78,8 @@ families! {
     AUDIT_GAPS: Counter "keyward_audit_gaps_total" ["node"];
     /// Whether the audit file can be read.
     AUDIT_READABLE: Gauge "keyward_audit_file_readable" ["node"];
+    /// Free share of the disk with the audit log, from 0 to 1; absent until it was measured.
+    AUDIT_FREE: Gauge "keyward_audit_filesystem_free_ratio" ["node"];
     /// What the rules saw in the audit log.
     FINDINGS: Counter "keyward_findings_total" ["rule", "severity"];
     /// Alerts that are not resolved.
