@@ -2,7 +2,7 @@
 //! It never computes what is due; the planner does.
 
 use super::duration;
-use super::problem::Problems;
+use super::problem::{Problems, nearest};
 use super::section::{Section, must_be};
 use keyward_engine::kinds::RetireWhen;
 use keyward_rotation::schedule::{Backoff, CatchUp, Policy, Schedule, ScheduleError, Window};
@@ -25,7 +25,7 @@ pub struct Class {
     pub retire: RetireWhen,
     /// How long an old value stays valid at least; default 24 hours.
     pub grace: Duration,
-    /// When `when-unused` still sees use so long after the rotation, it alerts; default 5 days.
+    /// When `when-unused` still sees use so long after the rotation, it alerts; default 5 days, or twice the grace if that is longer.
     pub retire_deadline: Duration,
     /// How often a published credential is proved again; default one hour, 5 minutes for `database`.
     pub proof: Duration,
@@ -38,6 +38,11 @@ const SHIPPED: [(&str, &str, RetireWhen, Duration); 4] = [
     ("jwt", "quarterly", RetireWhen::AfterGrace, HOUR),
     ("root", "annually", RetireWhen::AfterGrace, HOUR),
 ];
+
+const DEFAULT_BACKOFF: Backoff = Backoff { first: MINUTE, longest: HOUR };
+
+/// The end of an error's sentence.
+const NO_SCHEDULE: &str = "it is no shipped class, so say when: \"weekly\", \"monthly\", \"quarterly\", \"annually\" or five cron fields";
 
 /// What a class of the file's own starts from; its schedule must be written.
 const OTHER: (&str, RetireWhen, Duration) = ("annually", RetireWhen::AfterGrace, HOUR);
@@ -78,7 +83,24 @@ pub(super) fn is_shipped(name: &str) -> bool {
 
 fn overrides(mut s: Section<'_>, name: &str) -> Option<Class> {
     let shipped = SHIPPED.iter().find(|(shipped, ..)| *shipped == name);
-    let (default_schedule, mut retire, mut proof) = shipped.map_or(OTHER, |(_, schedule, retire, proof)| (*schedule, *retire, *proof));
+    let (default_schedule, retire, mut proof) = shipped.map_or(OTHER, |(_, schedule, retire, proof)| (*schedule, *retire, *proof));
+    let (schedule, window) = times(&mut s, default_schedule);
+    let (retire, grace, retire_deadline) = retirement(&mut s, retire);
+    let (mut jitter, mut catch_up, mut concurrency) = (Duration::ZERO, CatchUp::RunOnce, 4);
+    set(&mut jitter, s.duration_or_none("jitter"));
+    set(&mut catch_up, s.choice("catch_up", &[("run-once", CatchUp::RunOnce), ("wait", CatchUp::Wait), ("alert", CatchUp::Alert)]));
+    set(&mut proof, s.duration("proof"));
+    set(&mut concurrency, s.number("concurrency", 1..=1_000));
+    let deadline = s.duration("deadline").map(Spanned::into_inner);
+    let backoff = s.inline("backoff").map_or(DEFAULT_BACKOFF, read_backoff);
+    let required: &[_] = if shipped.is_some() { &[] } else { &[("schedule", NO_SCHEDULE)] };
+    s.finish(required);
+    let policy = Policy { schedule: schedule?, jitter, window, catch_up, backoff, deadline, concurrency: concurrency as usize };
+    Some(Class { policy, retire, grace, retire_deadline, proof })
+}
+
+/// When the class rotates, both in its zone.
+fn times(s: &mut Section<'_>, default_schedule: &str) -> (Option<Schedule>, Option<Window>) {
     let written = s.text("schedule");
     let zone = s.text("zone");
     let zone_name = zone.as_ref().map(|z| z.get_ref().as_str());
@@ -89,49 +111,47 @@ fn overrides(mut s: Section<'_>, name: &str) -> Option<Class> {
                 (ScheduleError::Zone { .. }, Some(zone)) => ("zone", zone.span()),
                 _ => ("schedule", written.as_ref().map_or_else(|| s.span().clone(), Spanned::span)),
             };
-            s.wrong(&place, key, format_args!("cannot be used: {error}"));
+            let near = nearby(&error, written.as_ref(), zone.as_ref());
+            s.wrong(&place, key, format_args!("cannot be used: {error}{near}"));
             None
         }
     };
     // A zone that is unknown has been said once.
-    let window_zone = zone_name.filter(|_| schedule.is_some());
-    let window = s.parsed("window", |text| Window::parse(text, window_zone).map_err(|error| format!("cannot be used: {error}")));
+    let zone = zone_name.filter(|_| schedule.is_some());
+    let window = s.parsed("window", |text| Window::parse(text, zone).map_err(|error| format!("cannot be used: {error}")));
+    (schedule, window.map(Spanned::into_inner))
+}
+
+/// What becomes of old values: policy, grace, deadline.
+fn retirement(s: &mut Section<'_>, mut retire: RetireWhen) -> (RetireWhen, Duration, Duration) {
     let policies = [("when-unused", RetireWhen::WhenUnused), ("after-grace", RetireWhen::AfterGrace), ("never", RetireWhen::Never)];
-    let (mut jitter, mut catch_up, mut backoff, mut concurrency) =
-        (Duration::ZERO, CatchUp::RunOnce, Backoff { first: MINUTE, longest: HOUR }, 4);
-    let (mut grace, mut retire_deadline) = (DAY, 5 * DAY);
-    set(&mut jitter, s.duration_or_none("jitter"));
-    set(&mut catch_up, s.choice("catch_up", &[("run-once", CatchUp::RunOnce), ("wait", CatchUp::Wait), ("alert", CatchUp::Alert)]));
     set(&mut retire, s.choice("retire", &policies));
-    set(&mut proof, s.duration("proof"));
-    set(&mut concurrency, s.number("concurrency", 1..=1_000));
-    let (written_grace, written_deadline) = (s.duration_or_none("grace"), s.duration("retire_deadline"));
-    let place = written_deadline.as_ref().or(written_grace.as_ref()).map(Spanned::span);
-    let deadline_is_default = written_deadline.is_none();
-    set(&mut grace, written_grace);
-    set(&mut retire_deadline, written_deadline);
-    if deadline_is_default {
-        retire_deadline = retire_deadline.max(grace.saturating_mul(2));
+    let mut grace = DAY;
+    set(&mut grace, s.duration_or_none("grace"));
+    let Some(deadline) = s.duration("retire_deadline") else { return (retire, grace, (5 * DAY).max(2 * grace)) };
+    if *deadline.get_ref() <= grace {
+        let shown = (duration::show(*deadline.get_ref()), duration::show(grace));
+        s.wrong(
+            &deadline.span(),
+            "retire_deadline",
+            format_args!("is {}, which is not after the grace of {}; make it longer", shown.0, shown.1),
+        );
     }
-    if let Some(span) = place.filter(|_| retire_deadline <= grace) {
-        let (grace, deadline) = (duration::show(grace), duration::show(retire_deadline));
-        s.wrong(&span, "retire_deadline", format_args!("is {deadline}, which is not after the grace of {grace}; make it longer"));
-    }
-    let deadline = s.duration("deadline").map(Spanned::into_inner);
-    if let Some(written) = s.inline("backoff") {
-        read_backoff(written, &mut backoff);
-    }
-    let required: &[_] = match shipped {
-        Some(_) => &[],
-        None => {
-            &[("schedule", "it is no shipped class, so say when: \"weekly\", \"monthly\", \"quarterly\", \"annually\" or five cron fields")]
+    (retire, grace, deadline.into_inner())
+}
+
+/// The word or zone that was probably meant.
+fn nearby(error: &ScheduleError, written: Option<&Spanned<String>>, zone: Option<&Spanned<String>>) -> String {
+    const WORDS: [&str; 6] = ["hourly", "daily", "weekly", "monthly", "quarterly", "annually"];
+    let near = match error {
+        ScheduleError::Zone { .. } => {
+            let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
+            zone.and_then(|z| nearest(z.get_ref(), names.iter().map(String::as_str)).map(str::to_owned))
         }
+        ScheduleError::Shape { fields: 1, .. } => written.and_then(|w| nearest(w.get_ref(), WORDS)).map(str::to_owned),
+        _ => None,
     };
-    s.finish(required);
-    let window = window.map(Spanned::into_inner);
-    let concurrency = concurrency as usize;
-    let policy = Policy { schedule: schedule?, jitter, window, catch_up, backoff, deadline, concurrency };
-    Some(Class { policy, retire, grace, retire_deadline, proof })
+    near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default()
 }
 
 fn set<T>(place: &mut T, value: Option<Spanned<T>>) {
@@ -140,13 +160,14 @@ fn set<T>(place: &mut T, value: Option<Spanned<T>>) {
     }
 }
 
-fn read_backoff(mut s: Section<'_>, backoff: &mut Backoff) {
-    set(&mut backoff.first, s.duration("first"));
-    set(&mut backoff.longest, s.duration("longest"));
-    if backoff.longest < backoff.first {
+fn read_backoff(mut s: Section<'_>) -> Backoff {
+    let first = s.duration("first").map_or(DEFAULT_BACKOFF.first, Spanned::into_inner);
+    let longest = s.duration("longest").map_or(DEFAULT_BACKOFF.longest.max(first), Spanned::into_inner);
+    if longest < first {
         s.problems().at(s.span(), format!("\"longest\" in {} is shorter than \"first\"", s.label()));
     }
     s.finish(&[]);
+    Backoff { first, longest }
 }
 
 impl Section<'_> {

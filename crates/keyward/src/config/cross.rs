@@ -21,20 +21,24 @@ pub(super) fn check(secrets: &[Placed], vault: Option<&VaultConfig>, classes: &C
         grace_fits(placed, problems);
         use_can_be_seen(placed, follows_audit, problems);
         pinned_is_not_owned(placed, problems);
-        if let (Some(vault), Some(path)) = (vault, placed.secret.kind.path()) {
-            if path == vault.record_mount || path.starts_with(&format!("{}/", vault.record_mount)) {
-                let what = format!(
-                    "{} publishes under \"{}/\", where Keyward keeps its own records; choose another mount",
-                    label(placed),
-                    vault.record_mount
-                );
-                problems.at(&placed.span, what);
-            }
-        }
+        publishes_elsewhere(placed, vault, problems);
     }
     let used: Vec<&str> = secrets.iter().map(|p| p.secret.class.as_str()).collect();
     for name in classes.keys().filter(|name| !used.contains(&name.as_str()) && !super::class::is_shipped(name)) {
         problems.warn(None, format!("[class.{name}] is used by no secret"));
+    }
+}
+
+fn publishes_elsewhere(placed: &Placed, vault: Option<&VaultConfig>, problems: &Problems<'_>) {
+    let (Some(mount), Some(path)) = (vault.map(|v| v.record_mount.as_str()), placed.secret.kind.path()) else { return };
+    if path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let what = format!("{} publishes under \"{mount}/\", where Keyward keeps its own records; choose another mount", label(placed));
+        problems.at(&placed.span, what);
+    }
+    if let Some((mount, name)) = path.split_once("/data/").filter(|(mount, _)| !mount.contains('/')) {
+        let what =
+            format!("{} has the path \"{path}\", which looks like the API's; if \"{mount}/{name}\" is meant, write that", label(placed));
+        problems.warn(Some(&placed.span), what);
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<KindConfig> {
 fn two_users(mut s: Section<'_>) -> Option<PostgresTwoUsers> {
     let path = s.parsed("path", kv_path);
     let users = s.texts("users");
-    let (span, has_users) = (s.span().clone(), s.has_taken("users"));
+    let (span, has_users) = (users.first().map_or_else(|| s.span().clone(), Spanned::span), s.has_taken("users"));
     let pair = match users.as_slice() {
         [a, b] if a.get_ref() == b.get_ref() => {
             s.wrong(&b.span(), "users", "must be two different roles: one is used while the other changes");
@@ -61,7 +61,7 @@ fn two_users(mut s: Section<'_>) -> Option<PostgresTwoUsers> {
         [a, b] => [a, b].iter().all(|u| is_role(&s, "users", u)).then(|| [a.get_ref().clone(), b.get_ref().clone()]),
         others => {
             if has_users {
-                s.wrong(others.first().map_or(&span, |_| &span), "users", format_args!("must be exactly two roles, not {}", others.len()));
+                s.wrong(&span, "users", format_args!("must be exactly two roles, not {}", others.len()));
             }
             None
         }

@@ -146,6 +146,7 @@ fn read(mut section: Section<'_>) -> Option<SecretRef> {
     let (span, label, problems) = (section.span().clone(), section.label().to_owned(), section.problems());
     let said = [section.has_taken("file"), section.has_taken("env"), section.has_taken("vault")];
     let with_field = section.has_taken("field");
+    let misspelt = section.has_more();
     section.finish(&[]);
     match said.iter().filter(|s| **s).count() {
         1 if said[2] && !with_field => problems.at(&span, format!("\"field\" is missing in {label}; name the field that holds the secret")),
@@ -154,6 +155,7 @@ fn read(mut section: Section<'_>) -> Option<SecretRef> {
             let in_vault = || Some(SecretRef::Vault { path: vault?.into_inner(), field: field?.into_inner() });
             return file.map(|f| SecretRef::File(f.into_inner())).or(variable.map(|v| SecretRef::Env(v.into_inner()))).or_else(in_vault);
         }
+        0 if misspelt => {}
         _ => problems.at(&span, format!("{label} must say exactly one place; {FORMS}")),
     }
     None

@@ -46,7 +46,7 @@ pub struct SecretConfig {
     pub renamed_from: Option<String>,
     /// Secrets that are rotated before this one when both are due; default none.
     pub after: Vec<String>,
-    /// Fields of the published document that somebody else keeps: a change there is reported. Default none.
+    /// Fields of the published document that must never rotate: a secret that sets one is refused. Default none.
     pub pinned: Vec<String>,
     /// How its values are made; by kind: 40 letters and digits, for `jwt-hmac` as many as the hash needs.
     pub generator: Generator,

@@ -47,8 +47,14 @@ impl<'d> Section<'d> {
     }
 
     /// Whether the key is still there to be read.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.asked.push(key);
         self.rest.contains_key(key)
+    }
+
+    /// Whether there are keys that nobody has read so far.
+    pub(super) fn has_more(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     /// Whether the key, still to be read, holds a table.

@@ -86,7 +86,8 @@ pub(super) fn kv_path(text: &str) -> Result<String, String> {
         return Err("must be a plain path: no empty parts, blanks, wildcards or placeholders".to_owned());
     }
     if segments[0] == "v1" {
-        return Err(format!("must be the path as `vault kv get` takes it: \"{}\" without \"v1/\"", segments[1..].join("/")));
+        let plain: Vec<&str> = segments.iter().enumerate().filter(|(i, s)| *i > 0 && (*i != 2 || **s != "data")).map(|(_, s)| *s).collect();
+        return Err(format!("must be the path as `vault kv get` takes it, not the API's: \"{}\"", plain.join("/")));
     }
     Ok(path.to_owned())
 }

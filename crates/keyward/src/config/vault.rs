@@ -77,15 +77,18 @@ struct Written {
     insecure: bool,
 }
 
+/// The end of an error's sentence.
+const NO_ADDRESS: &str = "set it, VAULT_ADDR or --address to the server, such as \"https://vault.example.com:8200\"";
+
 /// Reads `[vault]`, which may be absent when the environment says enough.
 pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, problems: &Problems<'_>) -> Option<VaultConfig> {
     let mut written = Written::default();
     let (mut auth, mut record_mount, mut nodes) = (None, None, Vec::new());
-    let (mut address_is_wrong, mut span) = (false, 0..0);
+    let address_elsewhere = environment.address.is_some() || environment.get("VAULT_ADDR").is_some();
+    let (there_is_a_section, mut span) = (section.is_some(), 0..0);
     if let Some(mut section) = section {
         span = section.span().clone();
         written.address = section.parsed("address", server_address);
-        address_is_wrong = section.has_taken("address") && written.address.is_none();
         written.namespace = section.parsed("namespace", |text| Ok(text.trim_matches('/').to_owned()));
         written.ca_cert = section.parsed("ca_cert", absolute_path);
         written.skip_verify = section.flag("skip_verify");
@@ -93,10 +96,16 @@ pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, prob
         auth = section.inline("auth").and_then(read_auth);
         record_mount = section.parsed("record_mount", mount);
         nodes = read_nodes(section.sections("node", "[[vault.node]]"));
-        section.finish(&[]);
+        let required: &[_] = if address_elsewhere { &[] } else { &[("address", NO_ADDRESS)] };
+        section.finish(required);
     }
     let merged = Merge { environment, problems, file_wins: file_wins(&written, environment) };
-    let address = merged.address(written.address.as_ref());
+    let Some(address) = merged.address(written.address.as_ref()) else {
+        if !there_is_a_section && !address_elsewhere {
+            problems.anywhere(format!("\"address\" is missing in [vault]; {NO_ADDRESS}"));
+        }
+        return None;
+    };
     let config = VaultConfig {
         namespace: merged.pick(written.namespace.as_ref(), "namespace", "VAULT_NAMESPACE", |text| Ok(text.trim_matches('/').to_owned())),
         ca_cert: merged.pick(written.ca_cert.as_ref(), "ca_cert", "VAULT_CACERT", |text| Ok(PathBuf::from(text))),
@@ -106,14 +115,7 @@ pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, prob
         personal_token: personal_token(environment),
         record_mount: record_mount.map_or_else(|| DEFAULT_RECORD_MOUNT.to_owned(), Spanned::into_inner),
         nodes,
-        address: match address {
-            Some(address) => address,
-            None if address_is_wrong => return None,
-            None => {
-                problems.at(&span, "\"address\" is missing in [vault]; set it, VAULT_ADDR or --address to the server, such as \"https://vault.example.com:8200\"");
-                return None;
-            }
-        },
+        address,
     };
     guard(&config, &written, &span, problems);
     Some(config)
