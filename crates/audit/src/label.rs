@@ -73,7 +73,12 @@ impl LabelBook {
 
     /// The label for a fact's mount type.
     pub fn mount_type(fact: &Fact<'_>) -> &'static str {
-        match fact.mount_type {
+        Self::type_label(fact.mount_type)
+    }
+
+    /// The label for a mount type as the server names it.
+    pub fn type_label(mount_type: &str) -> &'static str {
+        match mount_type {
             "" => NO_MOUNT,
             // Before 1.21 some versions say `ns_system`, `ns_token` and so on inside a namespace.
             name => {

@@ -32,7 +32,7 @@ use anyhow::{Result, bail};
 
 pub use keyward::{KEYWARD_ENV, keyward_binary};
 pub use leftovers::{Leftovers, leftovers};
-pub use postgres::PostgresServer;
+pub use postgres::{Held, PostgresServer};
 pub use process::{Process, Signal, Stop};
 pub use prometheus::{AlertmanagerServer, PrometheusServer};
 pub use random::unique;

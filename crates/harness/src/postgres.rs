@@ -3,7 +3,7 @@
 //! Never listens on a Unix socket, and never syncs to disk: its data lives as long as the run.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,6 +44,19 @@ struct Own {
     process: Option<Process>,
     data: PathBuf,
     _folder: Folder,
+}
+
+/// An open transaction; dropping it rolls it back.
+pub struct Held {
+    child: std::process::Child,
+    input: Option<std::process::ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.input.take()); // psql ends with its input, and with it the transaction
+        let _ = self.child.wait();
+    }
 }
 
 impl PostgresServer {
@@ -87,6 +100,28 @@ impl PostgresServer {
             bail!("psql as {user} in {database}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// Runs SQL statements as the superuser in a transaction that stays open until the answer is dropped: to hold a lock.
+    pub fn psql_hold(&self, database: &str, sql: &str) -> Result<Held> {
+        let mut command = clean_command(self.bin.join("psql"), Path::new("/"));
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &self.host, "-p", &self.port.to_string()])
+            .args(["-U", &self.superuser, "-d", database])
+            .env("PGPASSWORD", &self.superuser_password)
+            .env("PGSSLMODE", "verify-ca")
+            .env("PGSSLROOTCERT", &self.ca_pem_path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().with_context(|| format!("run {}", self.bin.join("psql").display()))?;
+        let mut input = child.stdin.take().context("psql has no standard input")?;
+        writeln!(input, "BEGIN;\n{sql};\n\\echo held").context("write to psql")?;
+        let mut answer = String::new();
+        let output = child.stdout.take().context("psql has no standard output")?;
+        BufReader::new(output).read_line(&mut answer).context("read the answer of psql")?;
+        let held = Held { child, input: Some(input) };
+        if answer.trim() == "held" { Ok(held) } else { bail!("psql could not run {sql}") }
     }
 
     /// Creates the database `name`.

@@ -40,7 +40,7 @@ impl Holder {
     }
 
     fn leaves_nothing(&mut self) {
-        self.child.wait().unwrap();
+        wait_until("the end of the process", PATIENCE, || self.child.try_wait().unwrap());
         let left = leftovers(&self.id, PATIENCE).unwrap();
         assert!(left.is_empty(), "{left:#?}");
         assert!(!self.description.exists());
@@ -48,8 +48,9 @@ impl Holder {
 }
 
 fn command(id: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward-servers"));
-    command.env(RUN_ENV, id).stdin(Stdio::piped());
+    // A shell that runs the tests in the background has them ignore SIGINT, and that would be inherited.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_keyward-servers")]).env(RUN_ENV, id).stdin(Stdio::piped());
     command
 }
 

@@ -4,6 +4,8 @@
 
 pub mod alerts;
 pub mod assembly;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod metrics;

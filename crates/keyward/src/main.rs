@@ -1,3 +1,109 @@
-//! Keyward: keeps the secrets in Vault fresh and watches who uses them.
+//! Keyward: keeps the secrets in Vault fresh and watches who uses them. `main` is the life of the process and nothing else.
 
-fn main() {}
+use anyhow::Result;
+use clap::CommandFactory;
+use keyward::cli::{Alert, Cli, Command, Exit, Global, Init};
+use keyward::commands::rotate::{self, Request};
+use keyward::commands::{self, plan, status};
+use keyward::config::{Config, ConfigErrors, Environment};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    if let Err(why) = start_logging(&cli) {
+        commands::note(&format!("keyward: {why}"));
+        return Exit::Usage.into();
+    }
+    keep_values_out_of_core_dumps();
+    // The provider is installed once, before anything could have installed another.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            commands::note(&format!("keyward: cannot start: {error}"));
+            return Exit::Internal.into();
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            commands::note(&format!("keyward: {error:#}"));
+            exit_of(&error).into()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<Exit> {
+    if let Command::Completions { shell } = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
+        return Ok(Exit::Ok);
+    }
+    let environment = Environment::of_process().with_address(cli.global.address.clone());
+    let Global { config: file, output: out, .. } = cli.global;
+    let config = Config::load(&file, &environment)?;
+    match cli.command {
+        Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
+        Command::Check => Ok(Exit::Ok),
+        Command::Plan(p) => plan::run(config, &environment, p.from, p.to, out).await,
+        Command::Status { name } => status::run(config, &environment, name.as_deref(), out).await,
+        Command::Rotate(r) if r.dry_run => rotate::dry_run(config, &environment, &r.name, out).await,
+        Command::Rotate(r) => rotate::run(config, &environment, &r.name, Request::Rotate, r.alone, out).await,
+        Command::Resume { name, alone } => rotate::run(config, &environment, &name, Request::Resume, alone, out).await,
+        Command::Supply { name, alone } => {
+            let value = rotate::read_value(&name)?;
+            rotate::run(config, &environment, &name, Request::Supply(value), alone, out).await
+        }
+        Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
+        Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
+        Command::Health => commands::health(&config, out).await,
+        Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+    }
+}
+
+/// Logs go to standard error, as lines for people on a terminal and as JSON for collectors elsewhere. Libraries that
+/// would log bodies or passwords are kept silent whatever is asked for.
+fn start_logging(cli: &Cli) -> Result<(), String> {
+    const SILENT: &str = "vaultrs=off,rustify=off,lettre=off,hyper=warn,reqwest=warn,rustls=warn,tokio_postgres=warn,tokio_cron_scheduler=error";
+    let serves = matches!(cli.command, Command::Serve);
+    let asked = cli.global.log.as_deref().unwrap_or(if serves { "info" } else { "error" });
+    let filter = EnvFilter::try_new(format!("{asked},{SILENT}")).map_err(|e| format!("--log {asked}: {e}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() || !serves {
+        builder.with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+    Ok(())
+}
+
+/// A core dump would hold every value that the process held.
+fn keep_values_out_of_core_dumps() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!(%error, "Core dumps could not be switched off.");
+    }
+}
+
+/// The exit code of an error, by its cause.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if cause.is::<ConfigErrors>() {
+            return Exit::Usage;
+        }
+        if let Some(failure) = cause.downcast_ref::<keyward_engine::Failure>() {
+            return commands::exit_of(failure.class);
+        }
+        if let Some(login) = cause.downcast_ref::<keyward::session::LoginFailure>() {
+            return login.exit();
+        }
+        if let Some(error) = cause.downcast_ref::<keyward_vault::VaultError>() {
+            return commands::exit_of(keyward::ports::failure_of(error).class);
+        }
+    }
+    Exit::Failed
+}

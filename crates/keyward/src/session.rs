@@ -1,5 +1,6 @@
 //! Keyward's own session with Vault: the client, the login, and how long its token still lives.
 
+use crate::cli::Exit;
 use crate::config::{Auth, Environment, SecretRef, VaultConfig, resolve_local};
 use anyhow::{Context, Result, bail};
 use keyward_vault::{Client, Kind, Options, TokenInfo, VaultError};
@@ -68,6 +69,14 @@ pub enum LoginFailure {
 }
 
 impl LoginFailure {
+    /// The exit code of a command that cannot log in.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Reference(_) => Exit::Usage,
+            Self::Vault(error) => crate::commands::exit_of(crate::ports::failure_of(error).class),
+        }
+    }
+
     /// Whether trying again soon could lock our own role out, or can not help.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Vault(error) if matches!(error.kind, Kind::Denied | Kind::Invalid))

@@ -1,8 +1,9 @@
 //! What the watches ask of the server itself: its audit devices, and leases that it cannot revoke.
 
-use crate::VaultError;
 use crate::call::{Call, Raw};
 use crate::client::Client;
+use crate::{VaultError, path};
+use rustify::enums::RequestMethod;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,11 @@ struct DeviceData {
 }
 
 #[derive(Deserialize)]
+struct HashData {
+    hash: String,
+}
+
+#[derive(Deserialize)]
 struct CountData {
     lease_count: u64,
 }
@@ -43,6 +49,18 @@ impl Client {
         let attempted = call.attempted.clone();
         let data: BTreeMap<String, DeviceData> = self.run(call).await?.data(&attempted)?;
         Ok(data.into_iter().map(|(path, device)| device.at(path)).collect())
+    }
+
+    /// How `text` stands in the log of the audit device `device` (`file/`), which hashes with a salt of its own. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Denied`] without `update` on `sys/audit-hash/<device>`, [`crate::Kind::Invalid`] for an unknown device.
+    pub async fn audit_hash(&self, device: &str, text: &str) -> Result<String, VaultError> {
+        let device = path::mount("POST sys/audit-hash", device)?;
+        let body = serde_json::json!({ "input": text });
+        let call = Call::read(Raw::new(RequestMethod::POST, format!("sys/audit-hash/{device}")).json(&body));
+        let attempted = call.attempted.clone();
+        Ok(self.run(call).await?.data::<HashData>(&attempted)?.hash)
     }
 
     /// How many leases Vault has given up revoking: users that live on in some database.

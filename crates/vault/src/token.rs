@@ -41,6 +41,8 @@ pub struct TokenInfo {
     pub accessor: String,
     /// As it stands in the audit log.
     pub display_name: String,
+    /// The identity's entity, as it stands in the audit log; empty where the token has none.
+    pub entity_id: String,
     /// Whether it survives the token that made it.
     pub orphan: bool,
     /// `service` or `batch`; a batch token can neither be renewed nor hold leases beyond its own life.
@@ -113,6 +115,8 @@ struct LookupData {
     #[serde(default)]
     display_name: String,
     #[serde(default)]
+    entity_id: String,
+    #[serde(default)]
     orphan: bool,
     #[serde(default, rename = "type")]
     token_type: String,
@@ -139,6 +143,7 @@ impl From<LookupData> for TokenInfo {
             policies,
             accessor: data.accessor,
             display_name: data.display_name,
+            entity_id: data.entity_id,
             orphan: data.orphan,
             token_type: data.token_type,
             num_uses: data.num_uses,

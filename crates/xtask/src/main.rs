@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask help` lists them. Never part of what is shipped.
 
 mod cargo;
+mod demo;
 mod layers;
 mod promtool;
 mod setup;
@@ -23,6 +24,8 @@ Usage: cargo xtask <CHORE>
                    PATH (some 15 minutes)
   test [ARGS]      setup; build the daemon; start real servers; run `cargo test` with ARGS (default: --workspace) and the
                    tests of the alert rules; check that no process and no temporary file is left behind
+  demo [--keep]    setup; then watch Keyward do its whole job on real servers, told as it happens, with a table of claims
+                   at the end (some two minutes). --keep leaves everything running until Enter is pressed
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
                    import which. A test does the same
   help             Print this
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["setup"] => setup::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["demo"] => demo::run(false),
+        ["demo", "--keep"] => demo::run(true),
         ["tidy"] => tidy(),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),

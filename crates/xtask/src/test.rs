@@ -79,7 +79,7 @@ fn scratch() -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn build_daemon() -> Result<()> {
+pub(crate) fn build_daemon() -> Result<()> {
     let mut build = cargo::cargo()?;
     build.args(["build", "--package", "keyward"]);
     cargo::run("cargo build", build)

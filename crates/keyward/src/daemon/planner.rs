@@ -14,7 +14,7 @@ use keyward_engine::stored::{Held, Stored};
 use keyward_engine::{Ask, Failure, TendReport};
 use keyward_rotation::plan::{self, Decision, Reason};
 use keyward_rotation::record::{Observation, Phase, Record};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -25,6 +25,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const RESTLESS: Duration = Duration::from_secs(2);
 /// What is left for later is looked at again after so long when it has to wait.
 const LATER: Duration = Duration::from_secs(60);
+/// The heartbeat wakes the planner every second; without one it looks by itself.
+const BY_ITSELF: Duration = Duration::from_secs(3);
 /// Reads of records in one look; the rest has its turn at the next.
 const READS: usize = 200;
 
@@ -49,7 +51,7 @@ pub async fn run(shared: Arc<Shared>) {
         planner.look().await;
         tokio::select! {
             () = planner.shared.wake_planner.notified() => {}
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(BY_ITSELF) => {}
             Some(done) = planner.running.join_next(), if !planner.running.is_empty() => planner.reap(done),
             () = planner.shared.stopped() => break,
         }
@@ -80,9 +82,14 @@ impl Planner {
         let now = Timestamp::now();
         let inputs: Vec<_> = live.secrets.values().map(|m| (view::input(m, self.record(m), now), Arc::clone(&m.policy))).collect();
         let decisions = plan::plan(now, inputs.iter().map(|(input, policy)| (input, policy.as_ref())));
+        let moving: HashSet<String> =
+            decisions.iter().filter(|(name, d)| matches!(d, Decision::Due { .. }) || self.busy.contains(name)).map(|(n, _)| n.clone()).collect();
         for (name, decision) in decisions {
             if let Some(managed) = live.secrets.get(&name) {
-                self.consider(&live, managed, &decision).await;
+                // `after`: what this one waits for goes first, and is then proved or told about.
+                if !managed.config.after.iter().any(|first| moving.contains(first)) {
+                    self.consider(&live, managed, &decision);
+                }
                 self.show(managed, now);
             }
         }
@@ -109,7 +116,7 @@ impl Planner {
                 continue;
             }
             left -= 1;
-            let read = if managed.observes() { live.engine.load(name).await } else { live.engine.load_or_create(name).await };
+            let read = read(live, managed).await;
             memory.read = Some(Instant::now());
             match read {
                 Ok(stored) => {
@@ -130,7 +137,7 @@ impl Planner {
     }
 
     /// Starts what one secret calls for.
-    async fn consider(&mut self, live: &Arc<Live>, managed: &Managed, decision: &Decision) {
+    fn consider(&mut self, live: &Arc<Live>, managed: &Managed, decision: &Decision) {
         let name = managed.spec.name.clone();
         let Some(memory) = self.memory.get_mut(&name) else { return };
         if self.busy.contains(&name) || managed.observes() || memory.failure.is_some() || self.shared.is_stopping() {
@@ -268,6 +275,21 @@ impl Planner {
             passes_after: None,
         });
     }
+}
+
+/// A secret's record; one that is seen for the first time gets one, or takes over that of its former name.
+async fn read(live: &Live, managed: &Managed) -> Result<Stored, Failure> {
+    let (engine, name) = (&live.engine, managed.spec.name.as_str());
+    let stored = engine.load(name).await?;
+    if stored.record.is_some() || managed.observes() {
+        return Ok(stored);
+    }
+    if let Some(from) = &managed.config.renamed_from
+        && engine.carry_over(&managed.spec, from).await?
+    {
+        tracing::info!(secret = name, from, "The record was carried over from the secret's former name.");
+    }
+    engine.load_or_create(name).await
 }
 
 /// What a task does with one secret.

@@ -10,6 +10,8 @@ use keyward_engine::{Ask, Outcome};
 use keyward_rotation::saga::{End, State};
 use keyward_rotation::table::Step;
 use keyward_store::Rotation;
+use keyward_targets::notify::Published;
+use std::time::Duration;
 
 /// The outcome's word in metrics and history.
 pub fn outcome_word(end: End) -> &'static str {
@@ -59,8 +61,46 @@ pub async fn run(shared: &Shared, live: &Live, managed: &Managed, stored: Stored
     count(shared, managed, &outcome, started);
     remember(shared, managed, &outcome, started, slot, asked_by).await;
     tell(shared, managed, &outcome);
+    if outcome.end == End::Rotated {
+        notify(shared, managed, &outcome).await;
+    }
     Some(outcome)
 }
+
+/// Tells consumers that there is a new value. A failure here is told, and never rolls back: the value is proved.
+async fn notify(shared: &Shared, managed: &Managed, outcome: &Outcome) {
+    let name = &managed.spec.name;
+    let published = Published { secret: name.clone(), rotation: outcome.rotation.clone(), number: outcome.number };
+    let key = format!("notify-failed/{name}");
+    let mut failures = Vec::new();
+    for way in &managed.config.notify {
+        if let Err(error) = way.tell(&published, NOTIFY).await {
+            failures.push(error.to_string());
+        }
+    }
+    if failures.is_empty() {
+        shared.alerts.resolve(key, "its consumers were told");
+        return;
+    }
+    shared.alerts.raise(Alert {
+        key,
+        severity: Severity::Warning,
+        title: "consumers were not told of a new value".into(),
+        account: Account {
+            happened: format!("{name} was rotated and proved, but telling its consumers failed: {}", failures.join("; ")),
+            now: "The new value is published and works; a consumer that reads only when told still holds the old one.".into(),
+            next: "Nothing; the next rotation tells them again.".into(),
+            act: format!("Have its consumers read it again. keyward status {name}"),
+        },
+        owner: managed.config.owner.clone(),
+        secret: Some(name.clone()),
+        at: Timestamp::now(),
+        passes_after: None,
+    });
+}
+
+/// How long telling one consumer may take.
+const NOTIFY: Duration = Duration::from_secs(30);
 
 fn count(shared: &Shared, managed: &Managed, outcome: &Outcome, started: Timestamp) {
     let (name, class) = (managed.spec.name.as_str(), managed.config.class.as_str());

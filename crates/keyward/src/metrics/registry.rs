@@ -159,6 +159,13 @@ impl Registry {
         map.entry(key).or_insert_with(|| Series::new(family.kind)).clone()
     }
 
+    /// Whether there is no series with these label values yet.
+    pub fn is_new(&self, family: &Family, labels: &[&str]) -> bool {
+        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |key: &Vec<String>| key.iter().map(String::as_str).eq(labels.iter().copied());
+        families.get(family.name).is_none_or(|(_, map)| !map.keys().any(same))
+    }
+
     /// Makes a family known although it has no series yet, so that its name exists from the start.
     pub fn declare(&self, family: &Family) {
         let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ mod time;
 mod vault;
 
 pub use acceptance::{HttpAcceptance, LoginAcceptance};
-pub use postgres::PostgresPort;
-pub use readers::UsageReaders;
+pub use postgres::{LIMIT as POSTGRES_LIMIT, PostgresPort};
+pub use readers::{Coverage, CoverageState, UsageReaders};
 pub use time::SystemClock;
 pub use vault::{VaultPort, failure_of};

@@ -126,6 +126,10 @@ impl Postgres for PostgresPort {
         Ok(())
     }
 
+    async fn reassign(&self, role: &str, from: &str, to: &str) -> Result<(), Failure> {
+        self.admin().await?.reassign(role, from, to).await.map(|_| ()).map_err(|e| admin_failure(&e))
+    }
+
     async fn sessions(&self, user: &str) -> Result<Vec<Session>, Failure> {
         let admin = self.admin().await?;
         let mut all = Vec::new();

@@ -46,3 +46,19 @@ async fn irrevocable_leases_are_counted_or_denied() {
     let nothing = servers().vault().token(r#"path "other" { capabilities = ["read"] }"#, json!(null));
     assert_eq!(with_token(&nothing).irrevocable_leases().await.unwrap_err().kind, Kind::Denied);
 }
+
+#[tokio::test]
+async fn our_own_accessor_is_found_in_the_log_by_its_hash() {
+    let server = servers().vault();
+    let token = server.token(r#"path "sys/audit-hash/file" { capabilities = ["update"] }"#, json!(null));
+    let client = with_token(&token);
+    let own = client.lookup_self().await.unwrap();
+    assert_eq!(own.entity_id, "", "a token made by hand belongs to nobody");
+    let hash = client.audit_hash("file/", &own.accessor).await.unwrap();
+    // The look-up above was logged before it was answered.
+    let log = std::fs::read_to_string(&server.audit_log).unwrap();
+    let looked = log.lines().filter(|line| line.contains("auth/token/lookup-self")).any(|line| line.contains(&format!("\"accessor\":\"{hash}\"")));
+    assert!(looked, "{hash}");
+    let nothing = server.token(r#"path "other" { capabilities = ["read"] }"#, json!(null));
+    assert_eq!(with_token(&nothing).audit_hash("file", "x").await.unwrap_err().kind, Kind::Denied);
+}

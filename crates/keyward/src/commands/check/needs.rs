@@ -1,0 +1,190 @@
+//! What Keyward's token must be allowed to do with a configuration, path by path, and the policy lines that allow it.
+//!
+//! It never asks Vault: what is needed follows from the configuration and from where its paths are mounted.
+
+use super::report::Finding;
+use crate::cli::Exit;
+use crate::config::{Config, KindConfig, Mode, SecretConfig, SecretRef};
+use keyward_vault::Capabilities;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a configured KV path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The mount, without slashes at its ends.
+    pub mount: String,
+    /// The path below it.
+    pub path: String,
+    /// Whether it is known that nothing stands there yet.
+    pub is_missing: bool,
+    /// Whether Vault would not say where the mount ends, so that the first segment was taken for it.
+    pub is_guessed: bool,
+}
+
+/// One path of Vault's API and what must be allowed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// As in a policy: `secret/data/app`.
+    pub path: String,
+    /// The path to write into the policy: the same, or a pattern where that is harmless.
+    pub grant: String,
+    /// `create`, `read`, `update`, `patch`.
+    pub capabilities: Vec<&'static str>,
+    /// Ends the sentence "… is needed".
+    pub why: String,
+    /// Whether Keyward goes on without it.
+    pub is_optional: bool,
+    /// Whether the mount was guessed.
+    pub is_guessed: bool,
+}
+
+/// The order in which capabilities are written.
+const ORDER: [&str; 4] = ["create", "read", "update", "patch"];
+
+/// The KV paths that a configuration names: what is published, and what it refers to.
+pub fn paths(config: &Config) -> BTreeSet<String> {
+    let published = config.secrets.iter().filter_map(|s| s.kind.path());
+    published.chain(references(config).map(|(path, _)| path)).map(str::to_owned).collect()
+}
+
+/// References into Vault, each with what it is for.
+fn references(config: &Config) -> impl Iterator<Item = (&str, String)> {
+    config.secrets.iter().filter_map(|secret| match &secret.kind.admin()?.password {
+        SecretRef::Vault { path, .. } => Some((path.as_str(), format!("for the administrator's password of {}", secret.name))),
+        _ => None,
+    })
+}
+
+/// Everything that the token needs. `places`: where the paths of [`paths`] are; one that is absent (no KV version 2) needs nothing.
+pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
+    let mut all = Gathered::default();
+    all.add("auth/token/lookup-self", &["read"], "to know how long the token lives");
+    all.add("auth/token/renew-self", &["update"], "to keep the token alive");
+    all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke");
+    for secret in &config.secrets {
+        record(&mut all, config, secret);
+        if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
+            published(&mut all, secret, place);
+        }
+        if let KindConfig::VaultStaticRole(k) = &secret.kind {
+            let name = &secret.name;
+            all.add(&format!("{}/static-roles/{}", k.mount, k.role), &["read"], &format!("to see when {name} was rotated"));
+            all.add(&format!("{}/static-creds/{}", k.mount, k.role), &["read"], &format!("to prove {name} by a login"));
+            if secret.mode == Mode::Act {
+                all.add(&format!("{}/rotate-role/{}", k.mount, k.role), &["update"], &format!("to rotate {name}"));
+            }
+        }
+    }
+    for (path, why) in references(config) {
+        if let Some(place) = places.get(path) {
+            let need = all.add(&format!("{}/data/{}", place.mount, place.path), &["read"], &why);
+            need.is_guessed |= place.is_guessed;
+        }
+    }
+    all.0.into_values().collect()
+}
+
+/// The record: the lock and the memory. The mount is Keyward's alone, so a pattern over it is harmless.
+fn record(all: &mut Gathered, config: &Config, secret: &SecretConfig) {
+    let mount = &config.vault.record_mount;
+    let acts = secret.mode == Mode::Act;
+    for name in std::iter::once(&secret.name).chain(&secret.renamed_from) {
+        let capabilities: &[&str] = if acts { &["create", "read", "update"] } else { &["read"] };
+        all.add(&format!("{mount}/data/{name}"), capabilities, "for the records of rotations").grant = format!("{mount}/data/*");
+    }
+    if acts {
+        let need = all.add(&format!("{mount}/destroy/{}", secret.name), &["update"], "to destroy the values that a finished rotation leaves");
+        need.grant = format!("{mount}/destroy/*");
+    }
+    all.option(&format!("{mount}/config"), &["read"], "to see that the records never expire");
+}
+
+/// What consumers read: only named fields are changed, so `patch` and never `update`.
+fn published(all: &mut Gathered, secret: &SecretConfig, place: &Place) {
+    let name = &secret.name;
+    let data = format!("{}/data/{}", place.mount, place.path);
+    let (capabilities, why): (&[&str], _) = match (secret.mode, place.is_missing) {
+        (Mode::Observe, _) => (&["read"], format!("to watch {name}")),
+        (Mode::Act, true) => (&["create", "read", "patch"], format!("to publish {name}, whose path does not exist yet")),
+        (Mode::Act, false) => (&["read", "patch"], format!("to publish {name}")),
+    };
+    all.add(&data, capabilities, &why).is_guessed |= place.is_guessed;
+    if secret.mode == Mode::Act {
+        let metadata = format!("{}/metadata/{}", place.mount, place.path);
+        all.option(&metadata, &["patch"], &format!("to note number and time of the rotation of {name} for people")).is_guessed |=
+            place.is_guessed;
+    }
+}
+
+/// Needs by path: what two secrets need of one path is one need.
+#[derive(Default)]
+struct Gathered(BTreeMap<String, Need>);
+
+impl Gathered {
+    fn add(&mut self, path: &str, capabilities: &[&'static str], why: &str) -> &mut Need {
+        let need = self.0.entry(path.to_owned()).or_insert_with(|| Need {
+            path: path.to_owned(),
+            grant: path.to_owned(),
+            capabilities: Vec::new(),
+            why: why.to_owned(),
+            is_optional: false,
+            is_guessed: false,
+        });
+        need.capabilities = ORDER.into_iter().filter(|c| need.capabilities.contains(c) || capabilities.contains(c)).collect();
+        if !need.why.contains(why) {
+            need.why = format!("{}, and {why}", need.why);
+        }
+        need
+    }
+
+    fn option(&mut self, path: &str, capabilities: &[&'static str], why: &str) -> &mut Need {
+        let need = self.add(path, capabilities, why);
+        need.is_optional = true;
+        need
+    }
+}
+
+/// What the token lacks, each with the policy line that grants it; a line is said once for all paths that it serves.
+pub fn judge(needs: &[Need], capabilities: &Capabilities) -> Vec<Finding> {
+    let mut lacking: BTreeMap<&str, Vec<(&Need, Vec<&str>)>> = BTreeMap::new();
+    for need in needs {
+        let missing: Vec<&str> = need.capabilities.iter().copied().filter(|c| !capabilities.allows(&need.path, c)).collect();
+        if !missing.is_empty() {
+            lacking.entry(&need.grant).or_default().push((need, missing));
+        }
+    }
+    let mut findings: Vec<Finding> = lacking.values().map(|needs| denied(needs)).collect();
+    let granted = needs.len() - lacking.values().map(Vec::len).sum::<usize>();
+    if granted > 0 {
+        let paths = if granted == 1 { "path" } else { "paths" };
+        findings.insert(0, Finding::well(format!("the token may do what it must at {granted} {paths}")));
+    }
+    findings
+}
+
+fn denied(needs: &[(&Need, Vec<&str>)]) -> Finding {
+    let union = |wanted: &dyn Fn(&(&Need, Vec<&str>), &&str) -> bool| -> Vec<&str> {
+        ORDER.into_iter().filter(|c| needs.iter().any(|need| wanted(need, c))).collect()
+    };
+    let missing = union(&|(_, missing), c| missing.contains(c));
+    let all = union(&|(need, _), c| need.capabilities.contains(c));
+    let (first, _) = needs[0];
+    let place = if needs.len() == 1 { first.path.as_str() } else { first.grant.as_str() };
+    let mut says = format!("the token may not {} {place}: needed {}", missing.join(", "), first.why);
+    if first.is_guessed {
+        says.push_str("; or nothing is mounted there, which Vault does not tell apart");
+    }
+    let finding = if first.is_optional { Finding::warning(says) } else { Finding::wrong(says) };
+    finding.cure(policy_line(&first.grant, &all)).means(Exit::Denied)
+}
+
+/// A policy's line that grants these capabilities at a path.
+pub fn policy_line(path: &str, capabilities: &[&str]) -> String {
+    let quoted: Vec<String> = capabilities.iter().map(|c| format!("\"{c}\"")).collect();
+    // In HCL a quote and a backslash inside a text are escaped, and `${` begins a template.
+    let path = path.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "$${");
+    format!("path \"{path}\" {{ capabilities = [{}] }}", quoted.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! The commands. Those that act talk to the running daemon over its socket; where none runs they work alone, by the same
+//! record in Vault.
+
+mod alone;
+mod daemon_client;
+mod output;
+pub mod plan;
+pub mod rotate;
+mod setup;
+pub mod status;
+
+pub use alone::Alone;
+pub use daemon_client::{Daemon, person};
+pub use output::{json, line, note, table};
+pub use setup::{alert_test, health, init_postgres};
+
+use crate::cli::Exit;
+use keyward_engine::Class;
+
+/// What a failure's class means for whoever called: see the exit codes in `keyward help`.
+pub fn exit_of(class: Class) -> Exit {
+    match class {
+        Class::Unreachable | Class::Timeout | Class::Sealed | Class::Tls => Exit::Unavailable,
+        Class::Denied => Exit::Denied,
+        Class::InUse => Exit::Temporary,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,50 @@
+//! What commands print: text for people, JSON for programs. Standard output carries results, standard error what went wrong.
+
+pub use crate::cli::Output;
+
+use serde::Serialize;
+use std::io::Write;
+
+/// Prints a line to standard output. A reader that went away (`| head`) is no error.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a line to standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a JSON document.
+pub fn json<T: Serialize>(value: &T) {
+    // The types that are printed hold texts and numbers only, so they always serialize.
+    line(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// Rows as columns, each as wide as its widest cell.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let format = |cells: &[String]| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let header: Vec<String> = header.iter().map(|h| (*h).to_owned()).collect();
+    let lines: Vec<String> = std::iter::once(format(&header)).chain(rows.iter().map(|row| format(row))).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".to_owned(), "x".to_owned()], vec!["longer".to_owned(), "y".to_owned()]];
+        assert_eq!(table(&["name", "v"], &rows), "name    v\na       x\nlonger  y");
+    }
+}

@@ -1,0 +1,109 @@
+//! `status`: how the secrets are. Asks the daemon; where none runs, reads the records.
+
+use super::alone::{Alone, unknown};
+use super::daemon_client::Daemon;
+use super::output::{self, Output};
+use crate::cli::Exit;
+use crate::config::{Config, Environment};
+use crate::daemon::board::Status;
+use crate::view::{self, SecretView};
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Prints the status of all secrets, or of one in detail.
+///
+/// # Errors
+/// No such secret, or neither the daemon nor Vault can be asked.
+pub async fn run(config: Config, environment: &Environment, name: Option<&str>, out: Output) -> Result<Exit> {
+    if let Some(name) = name
+        && config.secret(name).is_none()
+    {
+        bail!(unknown(config.secrets.iter().map(|s| &s.name), name));
+    }
+    let (status, by_daemon) = gather(config, environment).await?;
+    let secrets = &status.secrets;
+    match (name, out) {
+        (Some(name), Output::Json) => output::json(&secrets.get(name)),
+        (Some(name), Output::Text) => match secrets.get(name) {
+            Some(secret) => output::line(&detail(secret)),
+            None => bail!("the running daemon does not know {name}; it was started with another configuration: send it SIGHUP"),
+        },
+        (None, Output::Json) => output::json(&status),
+        (None, Output::Text) => overview(&status, by_daemon),
+    }
+    let wrong = |s: &&SecretView| s.overdue || s.failures > 0 || matches!(s.state.as_str(), "stuck" | "unknown");
+    let bad = secrets.values().filter(|s| name.is_none_or(|name| s.name == name)).find(wrong);
+    Ok(if bad.is_some() { Exit::Failed } else { Exit::Ok })
+}
+
+/// What the daemon knows, or what the records say when none runs; and which of the two it is.
+pub async fn gather(config: Config, environment: &Environment) -> Result<(Status, bool)> {
+    if let Some(daemon) = Daemon::find(&config.socket).await? {
+        return Ok((daemon.status().await?, true));
+    }
+    let alone = Alone::log_in(config, environment).await?;
+    let now = Timestamp::now();
+    let mut secrets = BTreeMap::new();
+    for (name, managed) in &alone.live.secrets {
+        let read = alone.live.engine.load(name).await;
+        let why = read.as_ref().err().map(ToString::to_string);
+        let read = read.as_ref().map_err(|_| why.as_deref().unwrap_or_default());
+        secrets.insert(name.clone(), view::view(managed, read, now));
+    }
+    Ok((Status { version: env!("CARGO_PKG_VERSION").into(), secrets, ..Status::default() }, false))
+}
+
+fn overview(status: &Status, by_daemon: bool) {
+    if !by_daemon {
+        output::note("No daemon runs here; this is what the records in Vault say.");
+    }
+    for (node, view) in &status.nodes {
+        output::line(&format!("Vault {node}: {}  {}", view.state, view.detail));
+    }
+    if by_daemon && !status.waiting_for.is_empty() {
+        output::line(&format!("Not ready yet; waiting for: {}", status.waiting_for.join(", ")));
+    }
+    for alert in &status.alerts {
+        output::line(&format!("Alert: {alert}"));
+    }
+    let never = || "never".to_owned();
+    let rows: Vec<Vec<String>> = status
+        .secrets
+        .values()
+        .map(|s| {
+            let state = if s.overdue { format!("{}, overdue", s.state) } else { s.state.clone() };
+            let last = s.last_success.map_or_else(never, whole_seconds);
+            let next = s.next_due.map_or_else(never, whole_seconds);
+            vec![s.name.clone(), s.class.clone(), state, last, next, s.next.clone()]
+        })
+        .collect();
+    output::line(&output::table(&["SECRET", "CLASS", "STATE", "LAST PROVED", "NEXT SLOT", "NEXT"], &rows));
+}
+
+/// A time to the second: fractions say nothing to a person.
+pub fn whole_seconds(at: Timestamp) -> String {
+    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+}
+
+fn detail(s: &SecretView) -> String {
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), whole_seconds);
+    let mut lines = vec![
+        format!("{}  ({}, {})", s.name, s.class, s.kind),
+        format!("  what happened:      {}", s.happened),
+        format!("  what is true now:   {}", s.now),
+        format!("  what happens next:  {}", s.next),
+    ];
+    if !s.can_do.is_empty() {
+        lines.push(format!("  what you can do:    {}", s.can_do));
+    }
+    if let Some(path) = &s.path {
+        lines.push(format!("  published at:       {path}"));
+    }
+    lines.push(format!("  state:              {}{}", s.state, if s.overdue { ", overdue" } else { "" }));
+    lines.push(format!("  rotations:          {}", s.number));
+    lines.push(format!("  last proved:        {}", time(s.last_success)));
+    lines.push(format!("  next slot:          {}", time(s.next_due)));
+    lines.extend(s.pending.iter().map(|p| format!("  still to be done:   {p}")));
+    lines.join("\n")
+}

@@ -1,0 +1,248 @@
+//! The unix socket between the command line and the daemon: HTTP with JSON, open to the socket file's owner alone.
+//!
+//! `GET /status` · `POST /rotate/{name}` · `POST /resume/{name}` · `POST /supply/{name}` · `POST /alert/test`. What takes
+//! time answers with one JSON object per line: progress as it happens, the result last.
+
+use super::observer::{Ear, Progress};
+use super::requests::{self, Refusal};
+use super::rotations::{self, Work};
+use super::shared::{Live, Shared};
+use crate::assembly::Managed;
+use anyhow::{Context, Result};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State, connect_info::Connected};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use axum::{Json, Router};
+use keyward_engine::stored::Stored;
+use keyward_secret::{Fields, Secret};
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// A supplied value is at most this long, in bytes, its JSON included.
+const LARGEST_BODY: usize = 128 * 1024;
+
+/// One line of an answer that takes time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// A step was worked through.
+    Progress(Progress),
+    /// How it ended. The last line.
+    Result(Answer),
+    /// It was not begun. The only line.
+    Refused(Refusal),
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// `rotated`, `rolled_back`, `stuck`, `refused`, `deferred`, `lost`, `suspended`, or `resumed`.
+    pub outcome: String,
+    /// The rotation's id; empty when there was none.
+    pub rotation: String,
+    /// The step that failed.
+    pub failed_at: Option<String>,
+    /// Why.
+    pub failure: Option<String>,
+    /// The class of the failure.
+    pub class: Option<String>,
+}
+
+impl Answer {
+    /// In words for JSON.
+    pub fn of(outcome: Option<&keyward_engine::Outcome>) -> Self {
+        match outcome {
+            None => Self { outcome: "resumed".into(), rotation: String::new(), failed_at: None, failure: None, class: None },
+            Some(o) => Self {
+                outcome: rotations::outcome_word(o.end).into(),
+                rotation: o.rotation.clone(),
+                failed_at: o.failed_at.map(rotations::state_name),
+                failure: o.failure.as_ref().map(|f| f.text.clone()),
+                class: o.failure.as_ref().map(|f| f.class.name().to_owned()),
+            },
+        }
+    }
+}
+
+/// Who is at the other end of the socket, by the kernel's word.
+#[derive(Clone, Debug)]
+struct Peer(Option<u32>);
+
+impl Connected<IncomingStream<'_, Lent>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Lent>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|cred| cred.uid()))
+    }
+}
+
+#[derive(Clone)]
+struct App {
+    shared: Arc<Shared>,
+    ear: Arc<Ear>,
+}
+
+/// Opens the socket. A stale one is removed: whoever calls holds the state folder's lock.
+///
+/// # Errors
+/// The path and what the system said.
+pub fn bind(path: &FilePath) -> Result<UnixListener> {
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove the stale socket {}", path.display()))?;
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot open the control socket {}", path.display()))?;
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, owner_only).with_context(|| format!("cannot protect the control socket {}", path.display()))?;
+    Ok(listener)
+}
+
+/// A listener that several servers in a row may use: the supervisor starts the task again if it ends.
+struct Lent(Arc<UnixListener>);
+
+impl axum::serve::Listener for Lent {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.0.accept().await {
+                Ok(accepted) => return accepted,
+                // Out of descriptors, most likely: a pause lets others close theirs.
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// Serves the socket until the daemon stops.
+pub async fn run(listener: Arc<UnixListener>, shared: Arc<Shared>, ear: Arc<Ear>) {
+    let app = App { shared: Arc::clone(&shared), ear };
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/rotate/{name}", post(rotate))
+        .route("/resume/{name}", post(resume))
+        .route("/supply/{name}", post(supply))
+        .route("/alert/test", post(alert_test))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(app)
+        .into_make_service_with_connect_info::<Peer>();
+    // A client that keeps its connection open must not hold the stop: what runs is drained by the planner, not here.
+    tokio::select! {
+        served = axum::serve(Lent(listener), router) => {
+            if let Err(error) = served {
+                tracing::error!(%error, "The control socket failed.");
+            }
+        }
+        () = shared.stopped() => {}
+    }
+}
+
+async fn status(State(app): State<App>) -> Response {
+    Json(app.shared.board.status()).into_response()
+}
+
+/// The person's name: what the client says it is, and what the kernel says it is.
+fn person(headers: &HeaderMap, peer: &Peer) -> String {
+    let claimed = headers.get("x-keyward-person").and_then(|v| v.to_str().ok()).unwrap_or("unknown");
+    let claimed: String = claimed.chars().filter(|c| !c.is_control()).take(64).collect();
+    match peer.0 {
+        Some(uid) => format!("{claimed} (uid {uid})"),
+        None => claimed,
+    }
+}
+
+fn managed(live: &Live, name: &str) -> Result<Managed, Refusal> {
+    live.secrets.get(name).cloned().ok_or_else(|| Refusal::Wrong(format!("there is no secret {name} in the running configuration")))
+}
+
+async fn rotate(State(app): State<App>, ConnectInfo(peer): ConnectInfo<Peer>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let live = app.shared.live();
+    let prepared = match managed(&live, &name) {
+        Ok(managed) => requests::rotate(&live.engine, &managed, &person(&headers, &peer), None).await.map(|(s, w)| (managed, s, w)),
+        Err(refusal) => Err(refusal),
+    };
+    answer(app, live, prepared)
+}
+
+async fn supply(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let live = app.shared.live();
+    let sent = std::str::from_utf8(&body).ok().map(Secret::new);
+    let Some(value) = sent.and_then(|sent| Fields::parse(&sent).ok()?.text("value")) else {
+        return (StatusCode::BAD_REQUEST, "the body is no supplied value").into_response();
+    };
+    let prepared = match managed(&live, &name) {
+        Ok(managed) => requests::rotate(&live.engine, &managed, &person(&headers, &peer), Some(value)).await.map(|(s, w)| (managed, s, w)),
+        Err(refusal) => Err(refusal),
+    };
+    answer(app, live, prepared)
+}
+
+async fn resume(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let live = app.shared.live();
+    let prepared = match managed(&live, &name) {
+        Ok(managed) => requests::resume(&live.engine, &managed).await.map(|(s, w)| (managed, s, w)),
+        Err(refusal) => Err(refusal),
+    };
+    answer(app, live, prepared)
+}
+
+/// Runs it in a task of its own: a client that goes away does not cut a rotation off.
+fn answer(app: App, live: Arc<Live>, prepared: Result<(Managed, Stored, Work), Refusal>) -> Response {
+    let (managed, stored, work) = match prepared {
+        Ok(prepared) => prepared,
+        Err(refusal) => return lines(vec![line(&Said::Refused(refusal))]),
+    };
+    let (sender, receiver) = mpsc::channel::<String>(64);
+    let mut progress = app.ear.listen(&managed.spec.name);
+    tokio::spawn(async move {
+        let running = rotations::run(&app.shared, &live, &managed, stored, work);
+        tokio::pin!(running);
+        let outcome = loop {
+            tokio::select! {
+                Some(step) = progress.recv() => { let _ = sender.try_send(line(&Said::Progress(step))); }
+                outcome = &mut running => break outcome,
+            }
+        };
+        app.ear.hang_up(&managed.spec.name);
+        while let Ok(step) = progress.try_recv() {
+            let _ = sender.try_send(line(&Said::Progress(step)));
+        }
+        let _ = sender.send(line(&Said::Result(Answer::of(outcome.as_ref())))).await;
+        app.shared.wake_planner.notify_one();
+    });
+    let stream = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
+
+fn lines(all: Vec<String>) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], all.concat()).into_response()
+}
+
+fn line(said: &Said) -> String {
+    // These types hold texts only, so they always serialize.
+    serde_json::to_string(said).unwrap_or_default() + "\n"
+}
+
+async fn alert_test(State(app): State<App>) -> Response {
+    match app.shared.alerts.test().await {
+        Some(ways) => Json(ways).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the alert task does not answer").into_response(),
+    }
+}
