@@ -11,7 +11,7 @@ use crate::session;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
-use keyward_engine::{Class, Claims, Engine, Settings};
+use keyward_engine::{Claims, Class, Engine, Settings};
 use keyward_secret::SystemRandom;
 use std::sync::Arc;
 
@@ -54,7 +54,8 @@ pub fn build(config: Config, lasting: &Lasting, known: Option<&Live>) -> Result<
 }
 
 fn same_server(a: &VaultConfig, b: &VaultConfig) -> bool {
-    let place = |v: &VaultConfig| (v.address.clone(), v.namespace.clone(), v.ca_cert.clone(), v.skip_verify, v.insecure, v.record_mount.clone());
+    let place =
+        |v: &VaultConfig| (v.address.clone(), v.namespace.clone(), v.ca_cert.clone(), v.skip_verify, v.insecure, v.record_mount.clone());
     place(a) == place(b) && a.auth == b.auth
 }
 

@@ -11,8 +11,8 @@ pub mod http;
 mod live;
 pub mod observer;
 pub mod planner;
-mod pulse;
 pub mod proof;
+mod pulse;
 pub mod requests;
 pub mod rotations;
 pub mod sd_notify;
@@ -114,7 +114,8 @@ pub async fn serve(config: Config, config_file: PathBuf, environment: Environmen
 fn announce(shared: &Shared) {
     let live = shared.live();
     let logs = live.config.vault.nodes.iter().filter(|n| n.audit_log.is_some()).map(|n| format!("audit log of {}", n.name));
-    let waiting_for = ["vault login".to_owned(), "vault".to_owned()].into_iter().filter(|w| w != "vault" || !live.secrets.is_empty()).chain(logs);
+    let waiting_for =
+        ["vault login".to_owned(), "vault".to_owned()].into_iter().filter(|w| w != "vault" || !live.secrets.is_empty()).chain(logs);
     shared.board.update(|status| {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.started = Some(Timestamp::now());

@@ -82,8 +82,11 @@ impl Planner {
         let now = Timestamp::now();
         let inputs: Vec<_> = live.secrets.values().map(|m| (view::input(m, self.record(m), now), Arc::clone(&m.policy))).collect();
         let decisions = plan::plan(now, inputs.iter().map(|(input, policy)| (input, policy.as_ref())));
-        let moving: HashSet<String> =
-            decisions.iter().filter(|(name, d)| matches!(d, Decision::Due { .. }) || self.busy.contains(name)).map(|(n, _)| n.clone()).collect();
+        let moving: HashSet<String> = decisions
+            .iter()
+            .filter(|(name, d)| matches!(d, Decision::Due { .. }) || self.busy.contains(name))
+            .map(|(n, _)| n.clone())
+            .collect();
         for (name, decision) in decisions {
             if let Some(managed) = live.secrets.get(&name) {
                 // `after`: what this one waits for goes first, and is then proved or told about.

@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn a_planner_that_looks_or_has_just_started_is_alive() {
-        let rows = [((990.0, 100.0, 1000.0), true), ((939.0, 100.0, 1000.0), false), ((0.0, 950.0, 1000.0), true), ((0.0, 900.0, 1000.0), false)];
+        let rows =
+            [((990.0, 100.0, 1000.0), true), ((939.0, 100.0, 1000.0), false), ((0.0, 950.0, 1000.0), true), ((0.0, 900.0, 1000.0), false)];
         for ((tick, start, now), alive) in rows {
             assert_eq!(judge(tick, start, now).is_none(), alive, "{tick} {start} {now}");
         }

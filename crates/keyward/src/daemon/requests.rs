@@ -39,7 +39,9 @@ pub async fn rotate(engine: &Engine, managed: &Managed, person: &str, value: Opt
     let name = &managed.spec.name;
     match (managed.is_manual(), value.is_some()) {
         (true, false) => return Err(Refusal::Wrong(format!("the values of {name} come from a person: `keyward supply {name}`"))),
-        (false, true) => return Err(Refusal::Wrong(format!("{name} is of kind {}: Keyward makes its values itself", managed.config.kind.name()))),
+        (false, true) => {
+            return Err(Refusal::Wrong(format!("{name} is of kind {}: Keyward makes its values itself", managed.config.kind.name())));
+        }
         _ if managed.observes() => return Err(Refusal::Wrong(format!("{name} is only observed (mode = \"observe\"); nothing is changed"))),
         _ => {}
     }
@@ -52,8 +54,12 @@ pub async fn rotate(engine: &Engine, managed: &Managed, person: &str, value: Opt
             Ok((stored, Work::Rotate(ask)))
         }
         Phase::Staged(_) | Phase::Back(_) => under_way(engine, managed, stored),
-        Phase::Stuck { reason, .. } => Err(Refusal::Wrong(format!("{name} is stuck ({}); look at the cause, then `keyward resume {name}`", reason.says()))),
-        Phase::Paused { by, why, .. } => Err(Refusal::Wrong(format!("{name} was paused by {by} ({why}); `keyward resume {name}` lets it go on"))),
+        Phase::Stuck { reason, .. } => {
+            Err(Refusal::Wrong(format!("{name} is stuck ({}); look at the cause, then `keyward resume {name}`", reason.says())))
+        }
+        Phase::Paused { by, why, .. } => {
+            Err(Refusal::Wrong(format!("{name} was paused by {by} ({why}); `keyward resume {name}` lets it go on")))
+        }
     }
 }
 
@@ -63,7 +69,8 @@ fn under_way(engine: &Engine, managed: &Managed, stored: Stored) -> Result<(Stor
         return Ok((stored, Work::TakeOver));
     }
     let owner = stored.record.as_ref().and_then(Record::attempt).map_or("", |a| a.owner.as_str());
-    let text = format!("a rotation of {} is under way by {owner}; if that is gone, the daemon takes it up within seconds", managed.spec.name);
+    let text =
+        format!("a rotation of {} is under way by {owner}; if that is gone, the daemon takes it up within seconds", managed.spec.name);
     Err(Refusal::Later(text))
 }
 

@@ -38,7 +38,9 @@ pub async fn feed_watchdog(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         match pulse::standing_still(&shared) {
-            Some(why) if !shared.is_stopping() => tracing::error!(why, "The watchdog is not fed; the service manager will restart the daemon."),
+            Some(why) if !shared.is_stopping() => {
+                tracing::error!(why, "The watchdog is not fed; the service manager will restart the daemon.")
+            }
             _ => tell("WATCHDOG=1"),
         }
     }

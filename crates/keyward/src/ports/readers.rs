@@ -117,6 +117,17 @@ impl UsageReaders {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
+    /// The nodes are these now. A fresh coverage replaces a node's former one; a node that had none and gets none stays a blind spot.
+    pub fn update_nodes(&self, nodes: impl Iterator<Item = String>, mut fresh: BTreeMap<String, Arc<Mutex<Coverage>>>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = nodes
+            .map(|node| {
+                let coverage = fresh.remove(&node).or_else(|| known.get(&node).cloned().flatten());
+                (node, coverage)
+            })
+            .collect();
+    }
+
     fn judge(&self, secret: &str, published: Timestamp) -> Laggards {
         let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if nodes.is_empty() {
@@ -165,9 +176,7 @@ mod tests {
 
     /// A node's coverage of the secret `db`: followed since 0, read to its end at 100, with these readers (name, last read).
     fn coverage(readers: &[(&str, i64)]) -> Coverage {
-        let reader = |(name, read): &(&str, i64)| {
-            json!({ "identity": name, "name": name, "address": "10.0.0.1", "first_read": at(0), "last_read": at(*read), "reads": 1 })
-        };
+        let reader = |(name, read): &(&str, i64)| json!({ "identity": name, "name": name, "address": "10.0.0.1", "first_read": at(0), "last_read": at(*read), "reads": 1 });
         let readers: Vec<_> = readers.iter().map(reader).collect();
         let state = json!({
             "usage": { "format": "1", "secrets": [{ "secret": "db", "since": at(0), "readers": readers }], "forgotten": 0 },
@@ -234,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_reader_forgotten_for_lack_of_room_is_not_called_unused() {
-        let state = json!({ "usage": { "format": "1", "secrets": [], "forgotten": 1 }, "watched": { "db": { "paths": "kv/db", "since": at(0) } } });
+        let state =
+            json!({ "usage": { "format": "1", "secrets": [], "forgotten": 1 }, "watched": { "db": { "paths": "kv/db", "since": at(0) } } });
         let mut coverage = Coverage::restore(serde_json::from_value(state).unwrap());
         coverage.caught_up(at(100));
         unknown(vec![Some(coverage)], "than can be remembered");

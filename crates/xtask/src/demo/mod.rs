@@ -39,7 +39,7 @@ pub(crate) fn run(keep: bool) -> Result<()> {
 
     let world = World { shop: &shop, vault: &vault, postgres: &postgres, smtp: &smtp, prometheus: &prometheus };
     let mut claims = Claims::default();
-    let daemon = scenes::all(&world, &mut claims)?;
+    let daemon = scenes::all(&world, &mut claims).inspect_err(|_| telling::last_of_the_log(&shop))?;
     let failed = claims.print(started.elapsed());
     if keep {
         telling::wait_for_enter(&world)?;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 pub(crate) fn all(world: &World<'_>, claims: &mut Claims) -> Result<Process> {
     prepare(world, claims)?;
     let daemon = world.shop.serve()?;
-    wait("the daemon to be ready", Duration::from_secs(30), || world.shop.http("/readyz").is_ok_and(|(status, _)| status == 200))?;
+    let ready = || world.shop.http("/readyz").unwrap_or_default();
+    wait("the daemon to be ready", Duration::from_secs(30), || ready().0 == 200).with_context(|| format!("/readyz says {}", ready().1))?;
     fact("The daemon is up and ready.");
     no_failed_login(world, claims)?;
     every_kind(world, claims)?;

@@ -2,7 +2,7 @@
 
 use super::World;
 use anyhow::{Context, Result};
-use keyward_harness::say;
+use keyward_harness::{Shop, say};
 use std::time::Duration;
 
 /// A new chapter: what is about to happen.
@@ -46,6 +46,16 @@ impl Claims {
         let failed = self.0.iter().filter(|(_, outcome)| outcome.is_err()).count();
         say(&format!("\n  {} of {} hold.", self.0.len() - failed, self.0.len()));
         failed
+    }
+}
+
+/// The end of the daemon's log, for whoever has to find out why a scene broke off.
+pub(crate) fn last_of_the_log(shop: &Shop<'_>) {
+    let log = std::fs::read_to_string(shop.log_path()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    say("\n━━ The end of the daemon's log");
+    for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+        say(&format!("   {}", line.chars().take(400).collect::<String>()));
     }
 }
 

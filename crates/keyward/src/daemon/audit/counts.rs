@@ -173,7 +173,8 @@ impl Counts {
 
     /// What happened to the file, as the follower counts it.
     pub fn file(&self, counters: &Counters) {
-        let counted = [(&f::AUDIT_ROTATIONS, counters.rotations), (&f::AUDIT_TRUNCATIONS, counters.truncations), (&f::AUDIT_GAPS, counters.gaps)];
+        let counted =
+            [(&f::AUDIT_ROTATIONS, counters.rotations), (&f::AUDIT_TRUNCATIONS, counters.truncations), (&f::AUDIT_GAPS, counters.gaps)];
         for (family, count) in counted {
             self.gauge(family, as_float(count));
         }
@@ -186,7 +187,9 @@ impl Counts {
 
     /// These figures at rest.
     pub fn saved(&self, last_entry: Option<Timestamp>) -> Saved {
-        let named = |labels: &[&'static str], series: &[Series]| labels.iter().map(|l| (*l).to_owned()).zip(series.iter().map(Series::get)).collect();
+        let named = |labels: &[&'static str], series: &[Series]| {
+            labels.iter().map(|l| (*l).to_owned()).zip(series.iter().map(Series::get)).collect()
+        };
         Saved::V1(SavedV1 {
             entries: self.saved_entries(),
             errors: named(&ErrorClass::ALL.map(ErrorClass::label), &self.errors),
@@ -265,8 +268,9 @@ struct Findings {
 impl Findings {
     fn new(metrics: &Metrics, saved: &BTreeMap<String, BTreeMap<String, u64>>) -> Self {
         let series = RuleId::ALL.map(|rule| Severity::ALL.map(|severity| metrics.series(&f::FINDINGS, &[rule.name(), severity.label()])));
-        let added = RuleId::ALL
-            .map(|rule| Severity::ALL.map(|severity| saved.get(rule.name()).and_then(|s| s.get(severity.label())).copied().unwrap_or_default()));
+        let added = RuleId::ALL.map(|rule| {
+            Severity::ALL.map(|severity| saved.get(rule.name()).and_then(|s| s.get(severity.label())).copied().unwrap_or_default())
+        });
         let all = Self { series, added };
         all.each(|series, added| series.add(as_float(added)));
         all

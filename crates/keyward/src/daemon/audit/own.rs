@@ -24,9 +24,9 @@ impl Marks {
         // A token made from another one carries its maker's entity; only a login's entity is Keyward's own.
         let logged_in = token.path.starts_with("auth/") && !token.path.starts_with("auth/token/");
         let exact = !hashes.is_empty();
-        let only = |text: &String, really: bool| (really && !text.is_empty()).then(|| text.clone()).into_iter().collect();
+        let only = |text: &String, really: bool| (really && !text.is_empty()).then(|| text.clone()).into_iter().collect::<Vec<String>>();
         Self {
-            accessors: hashes.into_iter().chain(only(&token.accessor, true).into_iter().collect::<Vec<_>>()).collect(),
+            accessors: hashes.into_iter().chain(only(&token.accessor, true)).collect(),
             entity_ids: only(&token.entity_id, logged_in || !exact),
             // `approle` or `root` alone are everybody's name; `token-NAME` was given.
             display_names: only(&token.display_name, !exact && token.entity_id.is_empty() && token.display_name.starts_with("token-")),

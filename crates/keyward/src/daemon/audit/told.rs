@@ -126,7 +126,10 @@ pub fn finding(finding: &Finding, node: &str, window: SignedDuration, now: Times
         account: Account {
             happened: sentence(finding, node),
             now: words.now.to_owned(),
-            next: format!("Keyward goes on watching, and tells you if it happens again. It changes nothing. The rule is {}.", finding.rule.name()),
+            next: format!(
+                "Keyward goes on watching, and tells you if it happens again. It changes nothing. The rule is {}.",
+                finding.rule.name()
+            ),
             act: words.act.to_owned(),
         },
         owner: None,
@@ -148,7 +151,13 @@ pub fn file(node: &str, path: &Path, why: &str, now: Timestamp) -> Alert {
     let now_true = "Nothing in it is seen: no alarms, and no old value is retired that depends on who still reads it.";
     let act = "Does the file exist, and may Keyward read it? Vault sets its mode: give the device mode=0640 and Keyward its group. After a \
                rename, Vault writes a new file only when it is told to (SIGHUP).";
-    state(file_key(node), node, "the audit log cannot be read", [happened.as_str(), now_true, "Keyward tries again several times a second.", act], now)
+    state(
+        file_key(node),
+        node,
+        "the audit log cannot be read",
+        [happened.as_str(), now_true, "Keyward tries again several times a second.", act],
+        now,
+    )
 }
 
 /// The key of the alert that a node's log is silent.
@@ -158,7 +167,8 @@ pub fn silent_key(node: &str) -> String {
 
 /// Vault answers our calls, and they do not appear in the log.
 pub fn silent(node: &str, path: &Path, now: Timestamp) -> Alert {
-    let happened = format!("{node} is active and answers Keyward's calls, and for five minutes none of them appeared in {}.", path.display());
+    let happened =
+        format!("{node} is active and answers Keyward's calls, and for five minutes none of them appeared in {}.", path.display());
     let now_true = "Whatever happens in Vault goes unseen here: auditing is off, or it goes elsewhere.";
     let act = "vault audit list -detailed\nIs there a file device, and is its path the audit_log of this node? After a rename of the file, send Vault a SIGHUP.";
     state(silent_key(node), node, "the audit log is silent", [happened.as_str(), now_true, "Keyward goes on looking.", act], now)
@@ -173,7 +183,8 @@ pub fn checkpoint_key(node: &str) -> String {
 pub fn checkpoint(node: &str, why: &str, next: &str, now: Timestamp) -> Alert {
     let happened = format!("The place that Keyward has reached in the audit log of {node} cannot be kept: {why}.");
     let now_true = "No line is lost; after a restart some may be counted again, or the log may not be followed.";
-    let act = "Is there room on the disk of the local store, and may Keyward write there? Was an older Keyward started on a newer one's store?";
+    let act =
+        "Is there room on the disk of the local store, and may Keyward write there? Was an older Keyward started on a newer one's store?";
     state(checkpoint_key(node), node, "the place in the audit log is not kept", [happened.as_str(), now_true, next, act], now)
 }
 
@@ -184,8 +195,12 @@ pub fn lost(node: &str, event: &Event, now: Timestamp) -> Option<Alert> {
             format!("the file was copied and truncated; it was read on in {}, but lines written in between are gone", copy.display())
         }
         // The gap that comes with it is told.
-        Event::Truncated { recovered_from: None } | Event::Opened { .. } | Event::Rotated | Event::Missing | Event::Unreadable { .. } => return None,
-        Event::Gap { reason: GapReason::FileGone } => "the file that was being read is gone, or was cut, before all of it was read".to_owned(),
+        Event::Truncated { recovered_from: None } | Event::Opened { .. } | Event::Rotated | Event::Missing | Event::Unreadable { .. } => {
+            return None;
+        }
+        Event::Gap { reason: GapReason::FileGone } => {
+            "the file that was being read is gone, or was cut, before all of it was read".to_owned()
+        }
         Event::Gap { reason: GapReason::Compressed(path) } => format!("{} was compressed before it was read", path.display()),
         Event::Gap { reason: GapReason::Unreadable(path) } => format!("{} cannot be read", path.display()),
         Event::Torn { bytes } => format!("a file ended in the middle of a line, after {bytes} bytes of it"),

@@ -53,7 +53,8 @@ impl Listener {
 /// # Errors
 /// The address, and why it cannot be had.
 pub fn bind(address: SocketAddr) -> Result<Listener> {
-    let cannot = || format!("cannot listen on {address}: see that no other program (another keyward?) has it, or name another one in [http] listen");
+    let cannot =
+        || format!("cannot listen on {address}: see that no other program (another keyward?) has it, or name another one in [http] listen");
     let tcp = TcpListener::bind(address).with_context(cannot)?;
     let address = tcp.local_addr().with_context(cannot)?;
     Ok(Listener { tcp, address })
@@ -68,10 +69,8 @@ pub async fn serve(listener: Arc<Listener>, shared: Arc<Shared>) {
 
 async fn try_serve(listener: &Listener, shared: &Arc<Shared>) -> io::Result<()> {
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener.tcp.try_clone()?)?
-        .http1_only()
-        .first_request_timeout(HEADER_LIMIT)
-        .handle(handle.clone());
+    let mut server =
+        axum_server::from_tcp(listener.tcp.try_clone()?)?.http1_only().first_request_timeout(HEADER_LIMIT).handle(handle.clone());
     server.http_builder().http1().header_read_timeout(HEADER_LIMIT).max_buf_size(LARGEST_HEADER_BYTES);
     tracing::info!(address = %listener.address, "HTTP is served.");
     let served = server.serve(router(Arc::clone(shared)).into_make_service());

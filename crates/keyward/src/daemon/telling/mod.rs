@@ -389,7 +389,8 @@ fn given_up(delivery: &Delivery, error: &SendError, now: Timestamp) -> Alert {
         next: "Other receivers and other notices are not concerned.".to_owned(),
         act: "See to that receiver, then:\nkeyward alert test".to_owned(),
     };
-    let alert = about_alerts(format!("alert-given-up/{}", way_name(&delivery.route)), Severity::Critical, "a notice was given up", account, now);
+    let alert =
+        about_alerts(format!("alert-given-up/{}", way_name(&delivery.route)), Severity::Critical, "a notice was given up", account, now);
     Alert { passes_after: Some(SignedDuration::from_hours(24)), ..alert }
 }
 

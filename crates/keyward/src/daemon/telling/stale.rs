@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::daemon::watch::{Condition, NO_ACTIVE, node_names};
 
 /// Conditions of a secret, by the first part of the key.
-const OF_SECRETS: [&str; 7] = ["rotation-failed", "rotation-stuck", "rotation-deferred", "supply-due", "overdue", "retire-waits", "proof-failed"];
+const OF_SECRETS: [&str; 7] =
+    ["rotation-failed", "rotation-stuck", "rotation-deferred", "supply-due", "overdue", "retire-waits", "proof-failed"];
 
 /// Whether a condition belongs to a node or a secret that the configuration does not name.
 pub fn is_stale(key: &str, config: &Config) -> bool {

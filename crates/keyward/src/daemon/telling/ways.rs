@@ -3,7 +3,9 @@
 //! It never lets one way that cannot be built stand in another's way, nor lose what waits for it: such a way keeps a place in the
 //! outbox until it can be built.
 
-use crate::config::{AlertConfig, Alertmanager as AlertmanagerConfig, Environment, SecretRef, Smtp, Webhook as WebhookConfig, WebhookUrl, resolve_local};
+use crate::config::{
+    AlertConfig, Alertmanager as AlertmanagerConfig, Environment, SecretRef, Smtp, Webhook as WebhookConfig, WebhookUrl, resolve_local,
+};
 use anyhow::{Context, Result};
 use keyward_alert::{Alertmanager, HttpOptions, Mailer, MailerOptions, Notifier, Password, Route, SmtpUrl, Webhook};
 use std::path::PathBuf;

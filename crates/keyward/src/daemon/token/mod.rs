@@ -179,7 +179,9 @@ impl Keeper {
         self.shared.board.reached(LOGGED_IN);
         self.shared.wake_planner.notify_one();
         match left {
-            Some(left) if !life.renewable && life.is_short(left) => self.trouble("it cannot be renewed, and no other one was found in its place"),
+            Some(left) if !life.renewable && life.is_short(left) => {
+                self.trouble("it cannot be renewed, and no other one was found in its place")
+            }
             _ => self.well("Keyward is logged in"),
         }
     }

@@ -31,9 +31,14 @@ impl Trouble {
         match kind {
             Kind::Denied | Kind::Invalid => Self::Refused,
             Kind::NotFound | Kind::Conflict => Self::Wrong,
-            Kind::Unreachable | Kind::Timeout | Kind::Sealed | Kind::Uninitialised | Kind::Standby | Kind::RateLimited | Kind::Tls | Kind::Internal => {
-                Self::Absent
-            }
+            Kind::Unreachable
+            | Kind::Timeout
+            | Kind::Sealed
+            | Kind::Uninitialised
+            | Kind::Standby
+            | Kind::RateLimited
+            | Kind::Tls
+            | Kind::Internal => Self::Absent,
         }
     }
 

@@ -11,7 +11,9 @@ pub const ROOT_TOKEN: &str = "root-token";
 /// The token is dying, dead, or cannot be had. `ends`: when the one in use does, if there is one.
 pub fn token(why: &str, ends: Option<Timestamp>, approle: bool, now: Timestamp) -> Alert {
     let (is, title) = match ends {
-        Some(ends) => (format!("The token in use works until {ends}; after that Keyward can neither rotate nor look."), "the token is about to end"),
+        Some(ends) => {
+            (format!("The token in use works until {ends}; after that Keyward can neither rotate nor look."), "the token is about to end")
+        }
         None => ("Keyward has no token: it cannot rotate anything. Published credentials go on working.".to_owned(), "there is no token"),
     };
     let (next, act) = if approle {
@@ -36,11 +38,21 @@ pub fn root_token(now: Timestamp) -> Alert {
         happened: "Keyward is logged in with a token of the policy root.".to_owned(),
         now: "Everything works, but whoever gets hold of this token owns Vault, and it never ends.".to_owned(),
         next: "This notice is repeated until another token is used.".to_owned(),
-        act: "Give Keyward a policy and an AppRole or periodic token of its own (see config/), then revoke the root token:\nkeyward check".to_owned(),
+        act: "Give Keyward a policy and an AppRole or periodic token of its own (see config/), then revoke the root token:\nkeyward check"
+            .to_owned(),
     };
     alert(ROOT_TOKEN, Severity::Warning, "a root token is in use", account, now)
 }
 
 fn alert(key: &str, severity: Severity, title: &str, account: Account, now: Timestamp) -> Alert {
-    Alert { key: key.to_owned(), severity, title: title.to_owned(), account, owner: None, secret: Some("keyward".to_owned()), at: now, passes_after: None }
+    Alert {
+        key: key.to_owned(),
+        severity,
+        title: title.to_owned(),
+        account,
+        owner: None,
+        secret: Some("keyward".to_owned()),
+        at: now,
+        passes_after: None,
+    }
 }

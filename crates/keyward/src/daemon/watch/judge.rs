@@ -139,7 +139,8 @@ impl Memory {
         let mut verdict = Verdict { say: Vec::new(), wake: served_nobody && seen.state == NodeState::Active };
         let led = self.is_led();
         let node = self.nodes.entry(place.name.to_owned()).or_default();
-        for condition in [Condition::Sealed, Condition::Unreachable, Condition::Uninitialised, Condition::ClockSkew, Condition::Certificate] {
+        for condition in [Condition::Sealed, Condition::Unreachable, Condition::Uninitialised, Condition::ClockSkew, Condition::Certificate]
+        {
             let judged = judged(condition, node, seen, led, now);
             let alert = |severity| words::of_node(condition, place, seen, severity, led, now);
             verdict.say.extend(node.settle(condition, place.name, judged, alert));

@@ -141,7 +141,15 @@ impl Watch {
         let over = self.memory.keep_only(&names);
         self.tell(over);
         let metrics = &self.shared.metrics;
-        for family in [&f::NODE_STATE, &f::PROBE_SUCCESS, &f::PROBE_TIMESTAMP, &f::PROBE_DURATION, &f::CLOCK_SKEW, &f::CERTIFICATE_EXPIRY, &f::AUDIT_FREE] {
+        for family in [
+            &f::NODE_STATE,
+            &f::PROBE_SUCCESS,
+            &f::PROBE_TIMESTAMP,
+            &f::PROBE_DURATION,
+            &f::CLOCK_SKEW,
+            &f::CERTIFICATE_EXPIRY,
+            &f::AUDIT_FREE,
+        ] {
             metrics.registry().retain(family, "node", |node| names.contains(node));
         }
         for name in &names {
@@ -170,7 +178,11 @@ impl Watch {
 
     fn take_health(&mut self, node: &Node, health: &Health) {
         let now = Timestamp::now();
-        let seen = Seen { state: health.state.clone(), skew: skew(health, now), certificate: health.certificate.as_deref().and_then(Validity::of) };
+        let seen = Seen {
+            state: health.state.clone(),
+            skew: skew(health, now),
+            certificate: health.certificate.as_deref().and_then(Validity::of),
+        };
         self.show(node, health, &seen, now);
         let place = Place { name: &node.name, url: &node.url };
         let whole_cluster = !self.shared.live().config.vault.nodes.is_empty();

@@ -8,11 +8,8 @@ use keyward_harness::{SmtpServer, VaultOptions, VaultServer, servers, unique};
 
 /// A sealed node, an unsealed one and a disk, each with a name that no label of another test has.
 fn config(server: &VaultServer, rest: &str) -> String {
-    let node = format!(
-        "[[vault.node]]\nname = \"vault-1\"\nurl = \"{}\"\naudit_log = \"{}\"\n",
-        server.address,
-        server.audit_log.display()
-    );
+    let node =
+        format!("[[vault.node]]\nname = \"vault-1\"\nurl = \"{}\"\naudit_log = \"{}\"\n", server.address, server.audit_log.display());
     vault_section(server) + &node + rest
 }
 

@@ -11,15 +11,22 @@ pub fn of_node(condition: Condition, place: Place<'_>, seen: &Seen, severity: Se
     let (title, happened, act) = match condition {
         Condition::Sealed => ("Vault is sealed", format!("The Vault node {name} is sealed."), unseal(place)),
         Condition::Unreachable => ("Vault does not answer", unreachable(place, seen), look(place)),
-        Condition::Uninitialised => ("Vault is not initialised", uninitialised(name), format!("See that {name} joined its cluster:\n{}", look(place))),
-        Condition::ClockSkew => ("clocks differ", skewed(name, seen), format!("See that time synchronisation runs here and on {name}:\nchronyc tracking")),
+        Condition::Uninitialised => {
+            ("Vault is not initialised", uninitialised(name), format!("See that {name} joined its cluster:\n{}", look(place)))
+        }
+        Condition::ClockSkew => {
+            ("clocks differ", skewed(name, seen), format!("See that time synchronisation runs here and on {name}:\nchronyc tracking"))
+        }
         Condition::Certificate | Condition::AuditDisk => ("the certificate ends soon", ending(name, seen, now), renew(name)),
     };
     let (is, next) = match condition {
-        Condition::ClockSkew => ("Everything works. Times in the audit log and remaining lives of tokens may be misjudged.", "It is compared at every look."),
-        Condition::Certificate | Condition::AuditDisk => {
-            ("Everything works until then; after that no client can connect.", "Nothing by itself: Keyward does not renew Vault's certificates.")
+        Condition::ClockSkew => {
+            ("Everything works. Times in the audit log and remaining lives of tokens may be misjudged.", "It is compared at every look.")
         }
+        Condition::Certificate | Condition::AuditDisk => (
+            "Everything works until then; after that no client can connect.",
+            "Nothing by itself: Keyward does not renew Vault's certificates.",
+        ),
         _ if led => ("Another node is active: clients are served, and rotations go on.", "It is asked every few seconds."),
         _ => (
             "No watched node is active: nothing can be read from Vault. Credentials that consumers hold go on working.",
@@ -45,7 +52,9 @@ pub fn of_disk(place: Place<'_>, log: &str, free: f64, severity: Severity, now: 
 /// Unsealed nodes, and none leads.
 pub fn no_active(now: Timestamp) -> Alert {
     let account = Account {
-        happened: "Vault's nodes are unsealed, but none of those that are watched is active: no leader was elected, or it is not among them.".to_owned(),
+        happened:
+            "Vault's nodes are unsealed, but none of those that are watched is active: no leader was elected, or it is not among them."
+                .to_owned(),
         now: "Nothing can be read from Vault. Credentials that consumers hold go on working.".to_owned(),
         next: "The nodes are asked every few seconds. Rotations wait, and go on by themselves once a node is active.".to_owned(),
         act: "See whether a majority of the cluster's nodes is up and unsealed:\nvault operator raft list-peers\nkeyward status".to_owned(),
@@ -58,7 +67,10 @@ fn alert(key: String, severity: Severity, title: &str, account: Account, subject
 }
 
 fn unseal(place: Place<'_>) -> String {
-    format!("See in its server log why it was sealed, then unseal it with the threshold of keys:\nvault operator unseal -address={}", place.url)
+    format!(
+        "See in its server log why it was sealed, then unseal it with the threshold of keys:\nvault operator unseal -address={}",
+        place.url
+    )
 }
 
 fn look(place: Place<'_>) -> String {

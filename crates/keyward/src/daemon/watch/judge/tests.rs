@@ -54,7 +54,10 @@ fn run(looks: &[&str]) -> Vec<String> {
 fn states_become_conditions() {
     let rows: &[(&[&str], &[&str])] = &[
         // Sealed: at once, again while it lasts, over once.
-        (&["a active", "a sealed", "a sealed", "a active", "a active"], &["+vault-sealed/a critical", "+vault-sealed/a critical", "-vault-sealed/a", "wake"]),
+        (
+            &["a active", "a sealed", "a sealed", "a active", "a active"],
+            &["+vault-sealed/a critical", "+vault-sealed/a critical", "-vault-sealed/a", "wake"],
+        ),
         // Silent: at the second look; nobody else serves.
         (&["a active", "a gone", "a gone", "a active"], &["+vault-unreachable/a critical", "-vault-unreachable/a", "wake"]),
         // One lost look is nothing, but what waited is woken.
@@ -62,7 +65,10 @@ fn states_become_conditions() {
         // Another node serves.
         (&["b active", "a standby", "a gone", "a gone"], &["+vault-unreachable/a warning"]),
         // Sealed, restarted, still sealed: unknown is not unsealed.
-        (&["a active", "a sealed", "a gone", "a gone", "a sealed"], &["+vault-sealed/a critical", "+vault-unreachable/a critical", "+vault-sealed/a critical", "-vault-unreachable/a"]),
+        (
+            &["a active", "a sealed", "a gone", "a gone", "a sealed"],
+            &["+vault-sealed/a critical", "+vault-unreachable/a critical", "+vault-sealed/a critical", "-vault-unreachable/a"],
+        ),
         (&["a active", "a new", "a active"], &["+vault-uninitialised/a critical", "-vault-uninitialised/a", "wake"]),
         // An unsealed standby alone: an election that takes too long.
         (&["a active", "a standby", "a standby", "a standby", "a active"], &["+vault-no-active critical", "-vault-no-active"]),

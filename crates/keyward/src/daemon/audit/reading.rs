@@ -1,0 +1,322 @@
+//! The reading thread of one audit log: lines → figures, findings, usage, and only then the place in the log moves.
+//!
+//! It blocks on files, so it is a thread and no task. What it must know of the world comes through its [`Inbox`].
+
+use super::counts::{Counts, Saved, SavedV1};
+use super::inbox::{Inbox, News};
+use super::managed::{Splits, Wanted};
+use super::own::Marks;
+use super::told;
+use crate::daemon::shared::Shared;
+use crate::ports::Coverage;
+use jiff::{SignedDuration, Timestamp};
+use keyward_audit::{BadReason, Fact, Finding, ManagedPaths, Own, Pairs, RuleBook, parse};
+use keyward_store::{AuditCommit, AuditState};
+use keyward_tail::{Checkpoint, Event, Follower, Line, Options};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// A look is the truth; a wake-up only makes it come sooner.
+const LOOK: Duration = Duration::from_millis(200);
+/// The place is written down at most so often while lines come.
+const COMMIT: Duration = Duration::from_secs(1);
+/// More findings than this between two commits are counted and not kept one by one.
+const KEPT: usize = 1_000;
+/// Who has not read for so long is forgotten.
+const USAGE_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// A request whose response has not come for so long never had one.
+const PAIR_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What one log's thread works with.
+pub struct Reading {
+    shared: Arc<Shared>,
+    node: String,
+    path: PathBuf,
+    follower: Follower,
+    mind: Mind,
+    inbox: Arc<Inbox>,
+    committed: Instant,
+    dirty: bool,
+    in_trouble: bool,
+    /// How many of the findings since the last commit were told.
+    raised: usize,
+}
+
+/// Everything that a line changes.
+struct Mind {
+    counts: Counts,
+    coverage: Arc<Mutex<Coverage>>,
+    rules: RuleBook,
+    paths: ManagedPaths,
+    marks: Marks,
+    own: Own,
+    pairs: Pairs,
+    wanted: Wanted,
+    splits: Splits,
+    found: Vec<Finding>,
+    bad: Vec<BadReason>,
+    last_entry: Option<Timestamp>,
+}
+
+impl Reading {
+    /// Takes up the log where it was left; on first sight it begins with the file's first line, and what that shows of the past is
+    /// counted without waking anybody.
+    ///
+    /// # Errors
+    /// Why the place that was left cannot be read back.
+    pub fn open(shared: Arc<Shared>, node: &str, path: PathBuf, state: Option<AuditState>, inbox: Arc<Inbox>) -> Result<Self, String> {
+        let checkpoint = state.as_ref().map(|s| Checkpoint::decode(&s.checkpoint_json)).transpose().map_err(|e| e.to_string())?;
+        let follower = Follower::open(&path, checkpoint, Options::default()).map_err(|e| e.to_string())?;
+        let saved =
+            state.as_ref().and_then(|s| serde_json::from_str(&s.metrics_json).ok()).map_or_else(SavedV1::default, |Saved::V1(v1)| v1);
+        let marks: Marks = state.as_ref().and_then(|s| serde_json::from_str(&s.counters_json).ok()).unwrap_or_default();
+        let usage = state.as_ref().and_then(|s| serde_json::from_str(s.usage_json.as_deref()?).ok());
+        let last_entry = saved.last_entry;
+        let mind = Mind {
+            counts: Counts::new(&shared.metrics, node, saved),
+            coverage: Arc::new(Mutex::new(usage.map_or_else(Coverage::default, Coverage::restore))),
+            rules: RuleBook::defaults(),
+            paths: ManagedPaths::default(),
+            own: marks.own(),
+            marks,
+            pairs: Pairs::default(),
+            wanted: Wanted::default(),
+            splits: Splits::new(),
+            found: Vec::new(),
+            bad: Vec::new(),
+            last_entry,
+        };
+        Ok(Self {
+            shared,
+            node: node.to_owned(),
+            path,
+            follower,
+            mind,
+            inbox,
+            committed: Instant::now(),
+            dirty: false,
+            in_trouble: false,
+            raised: 0,
+        })
+    }
+
+    /// What this log shows of the secrets' readers.
+    pub fn coverage(&self) -> Arc<Mutex<Coverage>> {
+        Arc::clone(&self.mind.coverage)
+    }
+
+    /// Reads until told to stop.
+    pub fn run(mut self, runtime: &Handle, mut quiet_about: Option<Timestamp>) {
+        loop {
+            let news = self.inbox.wait(if self.dirty { LOOK.min(COMMIT) } else { LOOK });
+            let stop = news.stop;
+            self.mind.hear(news);
+            loop {
+                let began = Timestamp::now();
+                let (at_end, lines) = self.look(began, quiet_about);
+                self.dirty |= lines > 0;
+                if at_end {
+                    lock(&self.mind.coverage).caught_up(began);
+                    break;
+                }
+                self.commit_in_time(runtime, false);
+            }
+            quiet_about = quiet_about.filter(|_| self.follower.bytes_behind() > 0);
+            self.commit_in_time(runtime, stop);
+            if stop {
+                self.mind.counts.leave_standing();
+                return;
+            }
+        }
+    }
+
+    /// One look at the file: whether its end was reached, and how many lines were read.
+    fn look(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) -> (bool, u64) {
+        let mind = &mut self.mind;
+        let outcome = self.follower.poll(&mut |line: Line<'_>| mind.line(line.bytes, now));
+        self.tell_findings(now, quiet_about);
+        for event in &outcome.events {
+            self.heed(event, now);
+        }
+        let reads = !outcome.events.iter().any(|e| matches!(e, Event::Missing | Event::Unreadable { .. }));
+        if reads && self.in_trouble && (outcome.lines > 0 || outcome.events.iter().any(|e| matches!(e, Event::Opened { .. }))) {
+            self.in_trouble = false;
+            self.shared.alerts.resolve(told::file_key(&self.node), "the audit log can be read again");
+        }
+        self.mind.counts.readable(!self.in_trouble);
+        self.mind.counts.file(self.follower.counters());
+        self.mind.counts.behind(self.follower.bytes_behind());
+        self.mind.counts.last_entry(self.mind.last_entry);
+        if let (Some(last), true) = (self.mind.last_entry, outcome.lines > 0) {
+            self.mind.counts.lag(last, Timestamp::now());
+        }
+        if !self.in_trouble {
+            self.shared.board.reached(&format!("audit log of {}", self.node));
+        }
+        self.show();
+        (outcome.at_end, outcome.lines)
+    }
+
+    fn tell_findings(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) {
+        for finding in self.mind.found.iter().skip(std::mem::replace(&mut self.raised, self.mind.found.len())) {
+            tracing::info!(rule = finding.rule.name(), node = self.node, "{}", told::sentence(finding, &self.node));
+            if quiet_about.is_none_or(|start| finding.time >= start) {
+                let window = self.mind.rules.settings(finding.rule).map_or(SignedDuration::ZERO, |s| s.window);
+                self.shared.alerts.raise(told::finding(finding, &self.node, window, now));
+            }
+        }
+        for reason in self.mind.bad.drain(..) {
+            if let Some(alert) = told::device(&self.node, reason, now) {
+                self.shared.alerts.raise(alert);
+            }
+        }
+    }
+
+    /// What happened to the file, told and reckoned with.
+    fn heed(&mut self, event: &Event, now: Timestamp) {
+        tracing::info!(node = self.node, event = ?event, "The audit file changed.");
+        let trouble = match event {
+            Event::Missing => Some("is not there".to_owned()),
+            Event::Unreadable { kind, .. } => Some(format!("cannot be read: {kind}")),
+            _ => None,
+        };
+        if let Some(why) = trouble {
+            self.in_trouble = true;
+            lock(&self.mind.coverage).is_blind(&format!("the file {why}"));
+            self.shared.alerts.raise(told::file(&self.node, &self.path, &why, now));
+        }
+        if let Some(alert) = told::lost(&self.node, event, now) {
+            lock(&self.mind.coverage).lost(now);
+            self.shared.alerts.raise(alert);
+        }
+    }
+
+    fn show(&self) {
+        let state = if self.in_trouble { "cannot be read" } else { "followed" };
+        let view = crate::daemon::board::AuditView {
+            state: state.into(),
+            last_entry: self.mind.last_entry,
+            lines: self.follower.counters().lines,
+            behind_bytes: self.follower.bytes_behind(),
+        };
+        self.shared.board.update(|status| {
+            status.audit.insert(self.node.clone(), view);
+        });
+    }
+
+    /// Writes the place down with all that the lines before it caused, in one transaction.
+    fn commit_in_time(&mut self, runtime: &Handle, now_at_once: bool) {
+        if !self.dirty || (!now_at_once && self.committed.elapsed() < COMMIT) {
+            return;
+        }
+        self.committed = Instant::now();
+        let now = Timestamp::now();
+        self.mind.pairs.expire(now, PAIR_AGE);
+        lock(&self.mind.coverage).usage.expire(now, USAGE_AGE);
+        match self.commit(now).map(|commit| runtime.block_on(self.shared.store.commit_audit(commit))) {
+            Ok(Ok(())) => {
+                self.dirty = false;
+                self.forget_findings();
+                self.shared.alerts.resolve(told::checkpoint_key(&self.node), "the place in the log is kept again");
+            }
+            Ok(Err(error)) => self.not_kept(&error.to_string(), now),
+            Err(why) => self.not_kept(&why, now),
+        }
+    }
+
+    fn not_kept(&mut self, why: &str, now: Timestamp) {
+        self.forget_findings(); // told already; only their place in the history is lost
+        self.shared.alerts.raise(told::checkpoint(&self.node, why, "Keyward goes on reading, and tries again every second.", now));
+    }
+
+    fn forget_findings(&mut self) {
+        self.mind.found.clear();
+        self.raised = 0;
+    }
+
+    fn commit(&self, now: Timestamp) -> Result<AuditCommit, String> {
+        let json = |what: Result<String, serde_json::Error>| what.map_err(|e| e.to_string());
+        let findings = self.mind.found.iter().take(KEPT).map(|finding| keyward_store::Finding {
+            node: self.node.clone(),
+            rule: finding.rule.name().to_owned(),
+            severity: finding.severity.label().to_owned(),
+            at: finding.time,
+            text: told::sentence(finding, &self.node),
+        });
+        Ok(AuditCommit {
+            node: self.node.clone(),
+            checkpoint_json: self.follower.checkpoint().encode().map_err(|e| e.to_string())?,
+            counters_json: json(serde_json::to_string(&self.mind.marks))?,
+            metrics_json: json(serde_json::to_string(&self.mind.counts.saved(self.mind.last_entry)))?,
+            usage_json: Some(json(serde_json::to_string(&lock(&self.mind.coverage).state()))?),
+            findings: findings.collect(),
+            alerts: None,
+            at: now,
+        })
+    }
+}
+
+impl Mind {
+    /// One line.
+    fn line(&mut self, bytes: &[u8], now: Timestamp) {
+        let entry = match parse(bytes) {
+            Ok(entry) => entry,
+            Err(bad) => {
+                self.counts.line("other");
+                self.counts.bad_line(bad.reason);
+                if !self.bad.contains(&bad.reason) {
+                    self.bad.push(bad.reason);
+                }
+                return;
+            }
+        };
+        self.counts.line(&entry.kind);
+        let fact = Fact::of(&entry, now);
+        self.last_entry = Some(self.last_entry.map_or(fact.time, |last| last.max(fact.time)));
+        let _ = self.pairs.observe(&fact);
+        if fact.counts() {
+            self.counts.call(&fact);
+        }
+        let managed = self.paths.touch(&fact);
+        let mut coverage = lock(&self.coverage);
+        coverage.reached(fact.time);
+        let before = self.found.len();
+        self.rules.observe(&fact, managed, &self.own, &coverage.usage, &mut self.found);
+        coverage.usage.observe(&fact, managed, &self.own);
+        drop(coverage);
+        for finding in self.found.get(before..).unwrap_or_default() {
+            self.counts.finding(finding.rule, finding.severity);
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        if let Some(marks) = news.own {
+            self.marks.join(marks);
+            self.own = self.marks.own();
+        }
+        if let Some(mounts) = news.mounts {
+            self.counts.know(&mounts);
+        }
+        let places = news.config.is_some() || news.splits.is_some();
+        if let Some((wanted, mut rules)) = news.config {
+            rules.continue_from(std::mem::replace(&mut self.rules, RuleBook::defaults()));
+            self.rules = rules;
+            lock(&self.coverage).usage.keep_only(|secret| wanted.has(secret));
+            self.wanted = wanted;
+        }
+        if let Some(splits) = news.splits {
+            self.splits = splits;
+        }
+        if places {
+            let (paths, watched) = self.wanted.paths(&self.splits);
+            self.paths = paths;
+            lock(&self.coverage).watch(&watched);
+        }
+    }
+}
+
+fn lock(coverage: &Mutex<Coverage>) -> std::sync::MutexGuard<'_, Coverage> {
+    coverage.lock().unwrap_or_else(PoisonError::into_inner)
+}
