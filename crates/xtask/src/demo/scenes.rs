@@ -150,17 +150,21 @@ fn killed_in_the_middle(world: &World<'_>, claims: &mut Claims, daemon: Process)
     );
     let verifier = || world.postgres.psql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{}'", world.shop.legacy));
     let before = verifier()?;
-    // A lock on the table that the proof reads holds the rotation just behind its ALTER ROLE.
-    let lock = world.postgres.psql_hold(&world.shop.database, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")?;
+    // Two locks make the moment: one holds the ALTER ROLE back until the other stands, which then holds the proof.
+    let role = world.postgres.psql_hold(&world.shop.database, &format!("ALTER ROLE \"{}\" CONNECTION LIMIT -1", world.shop.legacy))?;
     let mut rotate = world.shop.command(&["rotate", "legacy"]);
     rotate.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut rotate = rotate.spawn().context("run keyward rotate")?;
+    let is_staged = || world.shop.record("legacy").is_ok_and(|record| rotation_id(&record).is_some());
+    wait("the new password to be stored in Vault", Duration::from_secs(20), is_staged)?;
+    let table = world.postgres.psql_hold(&world.shop.database, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")?;
+    drop(role);
     wait("the password to change in PostgreSQL", Duration::from_secs(20), || verifier().is_ok_and(|now| now != before))?;
     let staged = rotation_id(&world.shop.record("legacy")?).context("the record is not staged")?;
     daemon.signal(Signal::KILL)?;
     daemon.wait(Duration::from_secs(5)).context("the daemon survived kill -9")?;
     let _ = rotate.wait();
-    drop(lock);
+    drop(table);
     let dead = world.shop.consume("shop/legacy").is_err();
     fact(&format!(
         "Rotation {staged} is staged in Vault; the daemon is dead; the published password {}.",
@@ -187,11 +191,11 @@ fn rotation_id(record: &Value) -> Option<String> {
     record.pointer("/phase/rotation").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// pg_hba.conf rejects the user whose turn it is: the new password cannot be proved.
+/// The user whose turn it is may not connect: the new password cannot be proved.
 fn refused_by_the_database(world: &World<'_>, claims: &mut Claims) -> Result<()> {
     chapter(
         "A database that refuses the new password",
-        "pg_hba.conf turns the user away whose turn it is, so its new password cannot log in.",
+        "The user whose turn it is may not connect (CONNECTION LIMIT 0), so that its new password cannot be proved.",
     );
     let before = world.shop.published("shop/database")?;
     let current = before.get("username").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -223,7 +227,8 @@ fn sealed(world: &World<'_>, claims: &mut Claims) -> Result<()> {
     let began = Instant::now();
     world.vault.seal()?;
     claims.check("mail within 15 s of the seal", || {
-        let mail = mail(world, Duration::from_secs(15), |m| m.subject.contains("sealed") && m.subject.contains("CRITICAL"))?;
+        let mail = mail(world, Duration::from_secs(15), |m| m.subject.contains("CRITICAL") && m.body.contains("Vault is sealed"))?;
+        fact(&first_lines(&mail, 12));
         Ok(format!("{:.1} s: {}", began.elapsed().as_secs_f64(), mail.subject))
     });
     claims.check("Prometheus fires on the seal", || {
@@ -250,7 +255,7 @@ fn sealed(world: &World<'_>, claims: &mut Claims) -> Result<()> {
 fn seen_by_prometheus(world: &World<'_>, claims: &mut Claims) {
     chapter("What Prometheus saw", "The daemon's own figures, scraped every second.");
     for (claim, query, least) in [
-        ("rotations that ended well", "sum(keyward_rotations_total{outcome=\"rotated\"})", 10.0),
+        ("the rotations, across the restart", "sum(increase(keyward_rotations_total{outcome=\"rotated\"}[10m]))", 8.0),
         ("the one that was rolled back", "sum(keyward_rotations_total{outcome=\"rolled_back\"})", 1.0),
         ("calls counted from the audit log", "sum(keyward_audit_entries_total)", 100.0),
         ("proofs of what consumers read", "sum(keyward_proofs_total{result=\"valid\"})", 1.0),
