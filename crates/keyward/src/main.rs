@@ -68,7 +68,8 @@ async fn run(cli: Cli) -> Result<Exit> {
 /// Logs go to standard error, as lines for people on a terminal and as JSON for collectors elsewhere. Libraries that
 /// would log bodies or passwords are kept silent whatever is asked for.
 fn start_logging(cli: &Cli) -> Result<(), String> {
-    const SILENT: &str = "vaultrs=off,rustify=off,lettre=off,hyper=warn,reqwest=warn,rustls=warn,tokio_postgres=warn,tokio_cron_scheduler=error";
+    const SILENT: &str =
+        "vaultrs=off,rustify=off,lettre=off,hyper=warn,reqwest=warn,rustls=warn,tokio_postgres=warn,tokio_cron_scheduler=error";
     let serves = matches!(cli.command, Command::Serve);
     let asked = cli.global.log.as_deref().unwrap_or(if serves { "info" } else { "error" });
     let filter = EnvFilter::try_new(format!("{asked},{SILENT}")).map_err(|e| format!("--log {asked}: {e}"))?;

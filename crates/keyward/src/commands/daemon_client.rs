@@ -32,7 +32,9 @@ impl Daemon {
         match tokio::time::timeout(LIMIT, UnixStream::connect(socket)).await {
             Ok(Ok(_)) => Ok(Some(Self { socket: socket.to_owned() })),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-            Ok(Err(error)) => Err(error).with_context(|| format!("cannot ask the daemon at {}; run this as the daemon's user", socket.display())),
+            Ok(Err(error)) => {
+                Err(error).with_context(|| format!("cannot ask the daemon at {}; run this as the daemon's user", socket.display()))
+            }
             Err(_) => bail!("the daemon at {} does not answer", socket.display()),
         }
     }
@@ -93,7 +95,8 @@ impl Daemon {
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<hyper::Response<hyper::body::Incoming>> {
-        let stream = UnixStream::connect(&self.socket).await.with_context(|| format!("the daemon at {} went away", self.socket.display()))?;
+        let stream =
+            UnixStream::connect(&self.socket).await.with_context(|| format!("the daemon at {} went away", self.socket.display()))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.context("the daemon does not speak HTTP")?;
         tokio::spawn(connection);
         let request = Request::builder()
@@ -110,5 +113,5 @@ impl Daemon {
 /// Who sits at the keyboard, as far as the environment tells.
 pub fn person() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
-    name.chars().filter(|c| c.is_ascii_graphic()).take(64).collect()
+    name.chars().filter(char::is_ascii_graphic).take(64).collect()
 }

@@ -200,7 +200,9 @@ pub async fn dry_run(config: Config, environment: &Environment, name: &str, out:
     let steps: Vec<_> = kind.table().rows.iter().map(|row| serde_json::json!({ "step": row.step.name(), "does": row.says })).collect();
     let failure = outcome.as_ref().err().map(ToString::to_string);
     match out {
-        Output::Json => output::json(&serde_json::json!({ "secret": name, "kind": kind.table().kind, "steps": steps, "preflight": failure })),
+        Output::Json => {
+            output::json(&serde_json::json!({ "secret": name, "kind": kind.table().kind, "steps": steps, "preflight": failure }));
+        }
         Output::Text => {
             output::line(&format!("{name} ({}) would be rotated like this; nothing is changed now:", kind.table().kind));
             for (i, row) in kind.table().rows.iter().enumerate() {
@@ -265,4 +267,3 @@ fn hidden(prompt: &str) -> Result<Secret> {
     read.context("cannot read from the terminal")?;
     non_empty(text.trim_end_matches(['\n', '\r']))
 }
-

@@ -25,7 +25,9 @@ pub async fn alert_test(config: &Config, environment: &Environment, out: Output)
     }
     let failed = ways.iter().any(|(_, result)| result.is_err());
     match out {
-        Output::Json => output::json(&ways.iter().map(|(way, r)| serde_json::json!({ "way": way, "failure": r.as_ref().err() })).collect::<Vec<_>>()),
+        Output::Json => {
+            output::json(&ways.iter().map(|(way, r)| serde_json::json!({ "way": way, "failure": r.as_ref().err() })).collect::<Vec<_>>());
+        }
         Output::Text => {
             for (way, result) in &ways {
                 match result {
@@ -77,23 +79,24 @@ pub async fn init_postgres(config: Config, environment: &Environment, names: &[S
     let alone = if needs_vault { Alone::log_in(config, environment).await? } else { Alone::offline(config, environment)? };
     let mut results = Vec::new();
     for (name, admin) in admins {
-        let password = alone.live.resolver.resolve(&admin.password).await.with_context(|| format!("the administrator's password of {name}"))?;
+        let password =
+            alone.live.resolver.resolve(&admin.password).await.with_context(|| format!("the administrator's password of {name}"))?;
         let client = target::Admin::new(admin.url.clone(), password, POSTGRES_LIMIT)?;
         let installed = client.install().await.with_context(|| format!("installing the fence for {name}"))?;
         results.push((name, installed));
     }
     for (name, installed) in &results {
         if out == Output::Text {
-            output::line(&format!("{name}: the fence is {}", word(installed)));
+            output::line(&format!("{name}: the fence is {}", word(*installed)));
         }
     }
     if out == Output::Json {
-        output::json(&results.iter().map(|(n, i)| serde_json::json!({ "secret": n, "fence": word(i) })).collect::<Vec<_>>());
+        output::json(&results.iter().map(|(n, i)| serde_json::json!({ "secret": n, "fence": word(*i) })).collect::<Vec<_>>());
     }
     Ok(Exit::Ok)
 }
 
-fn word(installed: &Installed) -> &'static str {
+fn word(installed: Installed) -> &'static str {
     match installed {
         Installed::Now => "installed",
         Installed::Already => "unchanged",

@@ -42,6 +42,9 @@ use std::time::Duration;
 use supervisor::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A task on its way.
+type Running = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// How long a stop waits for rotations that are under way.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// How long a stop waits for everything.
@@ -133,7 +136,7 @@ fn start_tasks(
     http: http::Listener,
     control: tokio::net::UnixListener,
 ) {
-    let task = |run: fn(Arc<Shared>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+    let task = |run: fn(Arc<Shared>) -> Running| {
         let shared = Arc::clone(shared);
         move || run(Arc::clone(&shared))
     };

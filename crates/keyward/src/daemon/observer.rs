@@ -81,9 +81,10 @@ impl Observer for Ear {
                     }
                 }
                 let step = state_name(*state);
-                match failure {
-                    Some(failure) => tracing::warn!(secret, rotation, step, error = %failure, "A step was not done."),
-                    None => tracing::info!(secret, rotation, step, "Step done."),
+                if let Some(failure) = failure {
+                    tracing::warn!(secret, rotation, step, error = %failure, "A step was not done.");
+                } else {
+                    tracing::info!(secret, rotation, step, "Step done.");
                 }
                 let failure = failure.map(ToString::to_string);
                 self.pass_on(told, Progress { rotation: rotation.to_owned(), step, seconds: took.as_secs_f64(), failure });

@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// A record that nothing is expected of is read again after so long: others may have changed it.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 /// A record that is under way elsewhere, or could not be read, is looked at again after so long.
 const RESTLESS: Duration = Duration::from_secs(2);
 /// What is left for later is looked at again after so long when it has to wait.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 /// The heartbeat wakes the planner every second; without one it looks by itself.
 const BY_ITSELF: Duration = Duration::from_secs(3);
 /// Reads of records in one look; the rest has its turn at the next.

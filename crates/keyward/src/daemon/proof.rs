@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// After so many refusals in a row a credential is only tried hourly: some systems lock a user who fails too often.
 const REFUSALS: u32 = 3;
-const HOURLY: Duration = Duration::from_secs(3_600);
+const HOURLY: Duration = Duration::from_hours(1);
 
 /// The results in `keyward_proofs_total`.
 pub const RESULTS: [&str; 3] = ["valid", "invalid", "unknown"];
@@ -51,7 +51,7 @@ pub async fn run(shared: Arc<Shared>) {
 /// The first proofs are spread over one interval, the same at every start.
 fn first(name: &str, managed: &Managed) -> Instant {
     let slot = keyward_rotation::schedule::Slot(Timestamp::UNIX_EPOCH);
-    Instant::now() + keyward_rotation::schedule::jitter(name, slot, managed.config.proof.min(Duration::from_secs(60)))
+    Instant::now() + keyward_rotation::schedule::jitter(name, slot, managed.config.proof.min(Duration::from_mins(1)))
 }
 
 fn tell(shared: &Shared, managed: &Managed, proof: &Proof) {

@@ -39,7 +39,7 @@ pub async fn feed_watchdog(shared: Arc<Shared>) {
         ticks.tick().await;
         match pulse::standing_still(&shared) {
             Some(why) if !shared.is_stopping() => {
-                tracing::error!(why, "The watchdog is not fed; the service manager will restart the daemon.")
+                tracing::error!(why, "The watchdog is not fed; the service manager will restart the daemon.");
             }
             _ => tell("WATCHDOG=1"),
         }

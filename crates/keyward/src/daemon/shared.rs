@@ -53,7 +53,6 @@ pub struct Shared {
 
 impl Shared {
     /// Around a first configuration.
-    #[expect(clippy::too_many_arguments, reason = "the one place where the daemon's parts come together")]
     pub fn new(
         live: Live,
         metrics: Metrics,

@@ -11,7 +11,7 @@ pub const TASKS: [&str; 8] = ["planner", "proof", "watch", "token", "audit", "al
 
 /// The pause before a task is started again: doubled at each end in a row, up to a minute.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The daemon's tasks.
 pub struct Supervisor {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// Nothing awaited in these tests takes longer.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_mins(1);
 
 /// A shared state, its folder, and the end of the alerts' channel.
 pub struct World {

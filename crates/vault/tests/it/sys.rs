@@ -57,7 +57,8 @@ async fn our_own_accessor_is_found_in_the_log_by_its_hash() {
     let hash = client.audit_hash("file/", &own.accessor).await.unwrap();
     // The look-up above was logged before it was answered.
     let log = std::fs::read_to_string(&server.audit_log).unwrap();
-    let looked = log.lines().filter(|line| line.contains("auth/token/lookup-self")).any(|line| line.contains(&format!("\"accessor\":\"{hash}\"")));
+    let looked =
+        log.lines().filter(|line| line.contains("auth/token/lookup-self")).any(|line| line.contains(&format!("\"accessor\":\"{hash}\"")));
     assert!(looked, "{hash}");
     let nothing = server.token(r#"path "other" { capabilities = ["read"] }"#, json!(null));
     assert_eq!(with_token(&nothing).audit_hash("file", "x").await.unwrap_err().kind, Kind::Denied);

@@ -134,12 +134,11 @@ impl Counts {
         }
         let mount_type = LabelBook::mount_type(fact);
         let at_hand = self.mounts.get(mount).and_then(|kinds| kinds.iter().find(|kind| kind.mount_type == mount_type));
-        match at_hand.and_then(|kind| kind.cells.get(fact.operation as usize)?.get(fact.outcome as usize)?.as_ref()) {
-            Some(series) => series.inc(),
-            None => {
-                let mount = mount.to_owned();
-                self.series(&mount, mount_type, fact.operation, fact.outcome).inc();
-            }
+        if let Some(series) = at_hand.and_then(|kind| kind.cells.get(fact.operation as usize)?.get(fact.outcome as usize)?.as_ref()) {
+            series.inc();
+        } else {
+            let mount = mount.to_owned();
+            self.series(&mount, mount_type, fact.operation, fact.outcome).inc();
         }
         if let Some(series) = fact.error.and_then(|class| self.errors.get(class as usize)) {
             series.inc();

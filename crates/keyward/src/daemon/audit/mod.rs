@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// How often the world is looked at for the threads.
 const TURN: Duration = Duration::from_secs(2);
 /// Mounts and our own marks are asked for again after so long.
-const ASK: Duration = Duration::from_secs(60);
+const ASK: Duration = Duration::from_mins(1);
 
 /// One followed log.
 struct Followed {
@@ -146,7 +146,7 @@ impl Task {
         if self.told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, live)) {
             match RuleBook::with(&live.config.audit_rules) {
                 Ok(_) => {
-                    self.each(|news| news.config = RuleBook::with(&live.config.audit_rules).ok().map(|rules| (Wanted::of(live), rules)))
+                    self.each(|news| news.config = RuleBook::with(&live.config.audit_rules).ok().map(|rules| (Wanted::of(live), rules)));
                 }
                 Err(error) => tracing::error!(%error, "The audit rules of the configuration cannot be applied; the shipped ones stay."),
             }

@@ -33,7 +33,7 @@ const BATCH: usize = 256;
 /// The longest rest: the configuration may have been replaced meanwhile.
 const REST: Duration = Duration::from_secs(1);
 /// How often what merely lasts is saved, and ways that could not be built are tried again.
-const SELDOM: Duration = Duration::from_secs(60);
+const SELDOM: Duration = Duration::from_mins(1);
 /// How long a stop goes on sending.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the store is asked for what was left, before it counts as lost.

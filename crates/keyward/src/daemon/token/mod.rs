@@ -180,7 +180,7 @@ impl Keeper {
         self.shared.wake_planner.notify_one();
         match left {
             Some(left) if !life.renewable && life.is_short(left) => {
-                self.trouble("it cannot be renewed, and no other one was found in its place")
+                self.trouble("it cannot be renewed, and no other one was found in its place");
             }
             _ => self.well("Keyward is logged in"),
         }

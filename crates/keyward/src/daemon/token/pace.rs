@@ -4,15 +4,15 @@ use keyward_vault::{Kind, TokenInfo};
 use std::time::Duration;
 
 /// Between two looks at our own token. Each leaves a line of ours in the audit log, so that silence there means something.
-pub const LOOK: Duration = Duration::from_secs(60);
+pub const LOOK: Duration = Duration::from_mins(1);
 /// No renewal or login follows another sooner, however short a token's life.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest wait for a Vault that does not answer.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(15);
 /// After a refused login. Vault locks an AppRole after five refusals, each within 15 minutes of the one before; growing fourfold from
 /// here, the waits are longer than that before the fifth.
-const FIRST_REFUSAL: Duration = Duration::from_secs(60);
-const LONGEST_REFUSAL: Duration = Duration::from_secs(30 * 60);
+const FIRST_REFUSAL: Duration = Duration::from_mins(1);
+const LONGEST_REFUSAL: Duration = Duration::from_mins(30);
 
 /// Why a login or renewal did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ mod tests {
         for attempt in 1..=50 {
             counted += 1;
             most = most.max(counted);
-            if Trouble::Refused.pause(attempt, true) > Duration::from_secs(15 * 60) {
+            if Trouble::Refused.pause(attempt, true) > Duration::from_mins(15) {
                 counted = 0;
             }
         }

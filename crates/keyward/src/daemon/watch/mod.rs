@@ -72,7 +72,7 @@ pub async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                watch.send_out(count % DISK_EVERY == 0);
+                watch.send_out(count.is_multiple_of(DISK_EVERY));
                 count += 1;
             }
             Some(look) = watch.looks.join_next(), if !watch.looks.is_empty() => match look {
