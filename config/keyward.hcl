@@ -42,11 +42,11 @@ path "secret/metadata/backend/jwt" {
 }
 
 # webhook-signing, the same.
-path "secret/data/shared/webhook" {
+path "secret/data/common/webhook" {
   capabilities = ["create", "read", "patch"]
 }
 
-path "secret/metadata/shared/webhook" {
+path "secret/metadata/common/webhook" {
   capabilities = ["read", "patch"]
 }
 

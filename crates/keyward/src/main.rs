@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 use keyward::cli::{Alert, Cli, Command, Exit, Global, Init};
 use keyward::commands::rotate::{self, Request};
-use keyward::commands::{self, plan, status};
+use keyward::commands::{self, check, plan, status};
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ async fn run(cli: Cli) -> Result<Exit> {
     let config = Config::load(&file, &environment)?;
     match cli.command {
         Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
-        Command::Check => Ok(Exit::Ok),
+        Command::Check => check::run(config, &environment, out).await,
         Command::Plan(p) => plan::run(config, &environment, p.from, p.to, out).await,
         Command::Status { name } => status::run(config, &environment, name.as_deref(), out).await,
         Command::Rotate(r) if r.dry_run => rotate::dry_run(config, &environment, &r.name, out).await,

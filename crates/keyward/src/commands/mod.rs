@@ -2,6 +2,7 @@
 //! record in Vault.
 
 mod alone;
+pub mod check;
 mod daemon_client;
 mod output;
 pub mod plan;

@@ -50,7 +50,8 @@ async fn irrevocable_leases_are_counted_or_denied() {
 #[tokio::test]
 async fn our_own_accessor_is_found_in_the_log_by_its_hash() {
     let server = servers().vault();
-    let token = server.token(r#"path "sys/audit-hash/file" { capabilities = ["update"] }"#, json!(null));
+    let policy = r#"path "sys/audit-hash/file" { capabilities = ["update"] } path "auth/token/lookup-self" { capabilities = ["read"] }"#;
+    let token = server.token(policy, json!(null));
     let client = with_token(&token);
     let own = client.lookup_self().await.unwrap();
     assert_eq!(own.entity_id, "", "a token made by hand belongs to nobody");

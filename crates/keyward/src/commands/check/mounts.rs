@@ -29,7 +29,11 @@ pub async fn places(vault: &VaultPort, paths: &BTreeSet<String>) -> (BTreeMap<St
             Err(failure) => {
                 let finding = Finding::wrong(failure.text).means(exit_of(failure.class));
                 let is_kv1 = failure.class == Class::Invalid;
-                findings.push(if is_kv1 { finding.cure("upgrade the mount (vault kv enable-versioning MOUNT) or publish in another") } else { finding });
+                findings.push(if is_kv1 {
+                    finding.cure("upgrade the mount (vault kv enable-versioning MOUNT) or publish in another")
+                } else {
+                    finding
+                });
             }
         }
     }
@@ -41,7 +45,9 @@ pub async fn records(client: &Client, name: &str) -> Vec<Finding> {
     let mount = match client.mount_of(name).await {
         Ok(mount) => mount,
         Err(error) if error.kind == Kind::Denied => {
-            let says = format!("the mount {name}/ of Keyward's records does not exist, or the token may do nothing there; Vault does not say which");
+            let says = format!(
+                "the mount {name}/ of Keyward's records does not exist, or the token may do nothing there; Vault does not say which"
+            );
             return vec![Finding::wrong(says).cure(make(name)).means(Exit::Denied)];
         }
         Err(error) => {
@@ -54,7 +60,8 @@ pub async fn records(client: &Client, name: &str) -> Vec<Finding> {
     }
     let mut findings = vec![Finding::well(format!("{name}/ holds Keyward's records: KV version 2, a mount of its own"))];
     if let Some((parent, _)) = name.rsplit_once('/') {
-        let says = format!("{name}/ lies below {parent}/: every policy with a pattern over {parent}/ can read values while they are staged");
+        let says =
+            format!("{name}/ lies below {parent}/: every policy with a pattern over {parent}/ can read values while they are staged");
         findings.push(Finding::warning(says).cure("mount the records at a top level of their own"));
     }
     match client.kv_config(name).await {
@@ -89,7 +96,10 @@ fn wrong_mount(name: &str, mount: &Mount) -> Option<Finding> {
 fn keeps(name: &str, config: KvConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(after) = config.delete_version_after {
-        let says = format!("{name}/ lets versions expire after {} s: a record that is gone is a lock and a candidate that are gone", after.as_secs());
+        let says = format!(
+            "{name}/ lets versions expire after {} s: a record that is gone is a lock and a candidate that are gone",
+            after.as_secs()
+        );
         findings.push(Finding::wrong(says).cure(format!("vault write {name}/config delete_version_after=0s")));
     }
     if config.max_versions == 1 {

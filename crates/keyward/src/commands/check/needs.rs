@@ -93,7 +93,8 @@ fn record(all: &mut Gathered, config: &Config, secret: &SecretConfig) {
         all.add(&format!("{mount}/data/{name}"), capabilities, "for the records of rotations").grant = format!("{mount}/data/*");
     }
     if acts {
-        let need = all.add(&format!("{mount}/destroy/{}", secret.name), &["update"], "to destroy the values that a finished rotation leaves");
+        let need =
+            all.add(&format!("{mount}/destroy/{}", secret.name), &["update"], "to destroy the values that a finished rotation leaves");
         need.grant = format!("{mount}/destroy/*");
     }
     all.option(&format!("{mount}/config"), &["read"], "to see that the records never expire");
@@ -163,11 +164,8 @@ pub fn judge(needs: &[Need], capabilities: &Capabilities) -> Vec<Finding> {
 }
 
 fn denied(needs: &[(&Need, Vec<&str>)]) -> Finding {
-    let union = |wanted: &dyn Fn(&(&Need, Vec<&str>), &&str) -> bool| -> Vec<&str> {
-        ORDER.into_iter().filter(|c| needs.iter().any(|need| wanted(need, c))).collect()
-    };
-    let missing = union(&|(_, missing), c| missing.contains(c));
-    let all = union(&|(need, _), c| need.capabilities.contains(c));
+    let missing: Vec<&str> = ORDER.into_iter().filter(|c| needs.iter().any(|(_, missing)| missing.contains(c))).collect();
+    let all: Vec<&str> = ORDER.into_iter().filter(|c| needs.iter().any(|(need, _)| need.capabilities.contains(c))).collect();
     let (first, _) = needs[0];
     let place = if needs.len() == 1 { first.path.as_str() } else { first.grant.as_str() };
     let mut says = format!("the token may not {} {place}: needed {}", missing.join(", "), first.why);

@@ -76,6 +76,11 @@ impl Finding {
         Self::wrong(format!("{what}: {}", failure.text)).means(crate::commands::exit_of(failure.class))
     }
 
+    /// Whether it keeps the configuration from working.
+    pub fn is_wrong(&self) -> bool {
+        self.mark == Mark::Wrong
+    }
+
     /// With what to do about it.
     #[must_use]
     pub fn cure(self, cure: impl Into<String>) -> Self {
@@ -218,6 +223,9 @@ mod tests {
     fn the_summary_counts() {
         assert_eq!(summary(&groups(vec![Finding::well("v")])), "This configuration can work.");
         let some = groups(vec![Finding::wrong("a"), Finding::warning("b"), Finding::warning("c"), Finding::unknown("d")]);
-        assert_eq!(summary(&some), "This configuration cannot work yet: 1 thing cannot work (✗), 2 things to look at (!), 1 thing unknown (?).");
+        assert_eq!(
+            summary(&some),
+            "This configuration cannot work yet: 1 thing cannot work (✗), 2 things to look at (!), 1 thing unknown (?)."
+        );
     }
 }

@@ -29,9 +29,9 @@ pub async fn look(client: &Client, config: &VaultConfig) -> Seen {
     }
     let mut answers = asking.join_all().await;
     answers.sort_by_key(|(i, ..)| *i);
-    let is_usable = answers.first().is_some_and(|(_, _, health, _)| {
-        matches!(health.state, NodeState::Active | NodeState::Standby | NodeState::PerformanceStandby)
-    });
+    let is_usable = answers
+        .first()
+        .is_some_and(|(_, _, health, _)| matches!(health.state, NodeState::Active | NodeState::Standby | NodeState::PerformanceStandby));
     let now = Timestamp::now();
     let findings = answers.iter().flat_map(|(_, name, health, url)| judge(name, url, health, config, now)).collect();
     Seen { findings, is_usable }
@@ -68,7 +68,10 @@ fn judge(name: &str, url: &str, health: &Health, config: &VaultConfig, now: Time
 
 fn tls_cure(config: &VaultConfig) -> String {
     match &config.ca_cert {
-        Some(path) => format!("see that {} holds the authority that signed the server's certificate, and that the certificate names this host", path.display()),
+        Some(path) => format!(
+            "see that {} holds the authority that signed the server's certificate, and that the certificate names this host",
+            path.display()
+        ),
         None => "name the authority that signed the server's certificate: ca_cert in [vault]".to_owned(),
     }
 }
@@ -91,7 +94,9 @@ mod tests {
     #[test]
     fn what_cannot_serve_is_unavailable() {
         let unreachable = |kind| NodeState::Unreachable { why: "x".into(), kind };
-        for state in [NodeState::Sealed, NodeState::Uninitialised, NodeState::DrSecondary, unreachable(Kind::Tls), unreachable(Kind::Timeout)] {
+        for state in
+            [NodeState::Sealed, NodeState::Uninitialised, NodeState::DrSecondary, unreachable(Kind::Tls), unreachable(Kind::Timeout)]
+        {
             assert_eq!(check(state.clone(), None), [(Mark::Wrong, Exit::Unavailable)], "{state:?}");
         }
         assert_eq!(check(NodeState::Standby, None), [(Mark::Well, Exit::Failed)]);

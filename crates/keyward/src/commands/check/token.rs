@@ -52,7 +52,12 @@ async fn refused(client: &Client, failure: &LoginFailure) -> (Vec<Finding>, bool
             return (vec![finding.cure(policy_line(LOOKUP, &["read"])).means(Exit::Denied)], true);
         }
         let finding = Finding::wrong("Vault refuses the token: it has expired, was revoked, or never was one of this server");
-        return (vec![finding.cure("issue a new one, with a period: vault token create -orphan -period=24h -policy=keyward").means(Exit::Denied)], false);
+        return (
+            vec![
+                finding.cure("issue a new one, with a period: vault token create -orphan -period=24h -policy=keyward").means(Exit::Denied),
+            ],
+            false,
+        );
     }
     (vec![Finding::wrong(format!("cannot log in: {failure}")).means(failure.exit())], false)
 }
@@ -67,7 +72,9 @@ fn judge(info: &TokenInfo, by_login: bool) -> Vec<Finding> {
         );
     }
     if info.num_uses > 0 {
-        findings.push(Finding::wrong(format!("the token may be used {} more times only", info.num_uses)).cure("issue one without a limit of uses"));
+        findings.push(
+            Finding::wrong(format!("the token may be used {} more times only", info.num_uses)).cure("issue one without a limit of uses"),
+        );
     }
     findings.push(life(info, by_login));
     findings
@@ -110,6 +117,7 @@ mod tests {
             policies: vec!["keyward".into()],
             accessor: "a".into(),
             display_name: "token".into(),
+            entity_id: String::new(),
             orphan: true,
             token_type: "service".into(),
             num_uses: 0,

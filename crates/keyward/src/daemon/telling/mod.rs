@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use ways::{Channel, Ways, way_name};
+pub use ways::Ways;
+use ways::{Channel, way_name};
 
 /// How long the first alert waits for company. A seal is to be told within seconds.
 const GROUP: SignedDuration = SignedDuration::from_secs(2);

@@ -102,6 +102,11 @@ impl Ways {
         self.usable.iter().flat_map(|notifier| notifier.routes()).chain(broken).collect()
     }
 
+    /// Every usable way, with the names of what it serves.
+    pub fn each(&self) -> impl Iterator<Item = (String, Arc<dyn Notifier>)> {
+        self.usable.iter().map(|notifier| (notifier.routes().iter().map(way_name).collect::<Vec<_>>().join(", "), Arc::clone(notifier)))
+    }
+
     /// Who delivers on a route; `None` for one that cannot be used.
     pub fn notifier(&self, route: &Route) -> Option<Arc<dyn Notifier>> {
         self.usable.iter().find(|notifier| notifier.routes().contains(route)).map(Arc::clone)
