@@ -1,1 +1,1 @@
-//! What the tests of the whole share.
+//! Tests of the whole against real servers stand in `tests/`; what they share stands in `keyward-harness`.

@@ -1,0 +1,73 @@
+//! Rotations by the whole: kill -9 in the middle, two actors at once, nothing shown.
+
+use keyward_harness::{Shop, Signal, Wishes, servers, wait_until};
+use serde_json::Value;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(40);
+
+fn shop() -> Shop<'static> {
+    let shop = Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes::default()).unwrap();
+    shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
+    shop
+}
+
+#[test]
+fn every_kind_is_rotated_without_a_daemon_too() {
+    let shop = shop();
+    for name in ["shop-database", "legacy", "reporting", "session-signing", "webhook-token"] {
+        let output = shop.run(&["rotate", name, "--alone"]).unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    shop.consume("shop/database").unwrap();
+    shop.consume("shop/legacy").unwrap();
+    assert!(shop.run_with_input(&["supply", "openai", "--alone"], "sk-supplied-in-a-test").unwrap().status.success());
+    assert_eq!(shop.published("shop/openai").unwrap()["api_key"], "sk-supplied-in-a-test");
+    let log = servers().postgres().log().unwrap();
+    let password = shop.published("shop/legacy").unwrap()["password"].as_str().unwrap().to_owned();
+    assert!(!log.contains(&password), "PostgreSQL's log shows a password");
+}
+
+#[test]
+fn a_daemon_killed_behind_alter_role_finishes_the_same_rotation() {
+    let shop = shop();
+    let postgres = servers().postgres();
+    let verifier = || postgres.psql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{}'", shop.legacy)).unwrap();
+    let staged = || shop.record("legacy").ok()?.pointer("/phase/rotation")?.as_str().map(str::to_owned);
+    let daemon = shop.serve().unwrap();
+    wait_until("readiness", LONG, || shop.http("/readyz").ok().filter(|(status, _)| *status == 200));
+    let before = verifier();
+    let role = postgres.psql_hold(&shop.database, &format!("ALTER ROLE \"{}\" CONNECTION LIMIT -1", shop.legacy)).unwrap();
+    let mut rotate =
+        shop.command(&["rotate", "legacy"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let rotation = wait_until("the stage", LONG, staged);
+    let table = postgres.psql_hold(&shop.database, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").unwrap();
+    drop(role);
+    wait_until("ALTER ROLE", LONG, || (verifier() != before).then_some(()));
+    daemon.signal(Signal::KILL).unwrap();
+    daemon.wait(LONG).unwrap();
+    rotate.wait().unwrap();
+    drop(table);
+    let _daemon = shop.serve().unwrap();
+    wait_until("the end of the rotation", LONG, || {
+        (shop.record("legacy").ok()?.pointer("/phase/state") == Some(&Value::from("idle"))).then_some(())
+    });
+    shop.consume("shop/legacy").unwrap();
+    let noted = servers().vault().must("GET", &format!("{}/metadata/shop/legacy", shop.kv), None).unwrap();
+    assert_eq!(noted.pointer("/data/custom_metadata/legacy.rotation").and_then(Value::as_str), Some(rotation.as_str()));
+}
+
+#[test]
+fn two_actors_at_once_rotate_a_slot_once() {
+    let shop = shop();
+    // The record exists; then two commands judge the same version of it, and one of them must lose.
+    shop.must(&["rotate", "webhook-token", "--alone"]).unwrap();
+    let number = |shop: &Shop<'_>| shop.record("webhook-token").unwrap()["number"].as_u64().unwrap();
+    let before = number(&shop);
+    let quiet = || std::process::Stdio::null();
+    let rotate = || shop.command(&["rotate", "webhook-token", "--alone"]).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    let mut both = [rotate(), rotate()];
+    let done = both.iter_mut().filter_map(|child| child.wait().unwrap().success().then_some(1)).sum::<u64>();
+    assert!(done >= 1, "at least one of them goes through");
+    assert_eq!(number(&shop), before + done, "every success is one number, no more");
+}
