@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 /// The words of a text that begin with `keyward_`, without the suffixes of a histogram.
 fn names(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("keyward_"));
+    let code: String = text.lines().filter(|l| !l.trim_start().starts_with('#')).flat_map(|l| [l, "\n"]).collect();
+    let words = code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("keyward_"));
     let base = |w: &str| ["_bucket", "_sum", "_count"].iter().find_map(|s| w.strip_suffix(s)).unwrap_or(w).to_owned();
     words.map(base).collect()
 }
