@@ -44,7 +44,7 @@ pub struct Line<'a> {
     pub offset: u64,
 }
 
-/// What one [`Follower::poll`] did.
+/// What one `Follower::poll` did.
 #[derive(Debug, Default)]
 pub struct PollOutcome {
     /// Lines delivered.
