@@ -139,7 +139,6 @@ impl Watch {
         }
         let names: BTreeSet<&str> = nodes.keys().map(String::as_str).collect();
         let over = self.memory.keep_only(&names);
-        self.tell(over);
         let metrics = &self.shared.metrics;
         for family in [
             &f::NODE_STATE,
@@ -162,6 +161,8 @@ impl Watch {
         }
         self.shared.board.update(|status| status.nodes.retain(|name, _| names.contains(name.as_str())));
         self.nodes = nodes;
+        // Last, so that whoever hears of it finds everything else done.
+        self.tell(over);
     }
 
     fn take_in(&mut self, look: Look) {
