@@ -6,6 +6,7 @@
 //! for which [`unique`] makes names. A test that seals, stops or reconfigures a server starts one of its own (`VaultServer::start`
 //! and its like).
 
+mod full;
 mod http;
 mod keyward;
 mod leftovers;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+pub use full::{FULL_ENV, full};
 pub use keyward::{KEYWARD_ENV, keyward_binary};
 pub use leftovers::{Leftovers, leftovers};
 pub use postgres::{Held, PostgresServer};

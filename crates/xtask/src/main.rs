@@ -22,8 +22,10 @@ Usage: cargo xtask <CHORE>
   setup            Install what the tests need and is missing: Debian packages (as root or through sudo), and a Vault
                    server, built once from its Go module into the user's cache where neither `vault` nor `bao` is on
                    PATH (some 15 minutes)
-  test [ARGS]      setup; build the daemon; start real servers; run `cargo test` with ARGS (default: --workspace) and the
-                   tests of the alert rules; check that no process and no temporary file is left behind
+  test [--full] [ARGS]
+                   setup; build the daemon; start real servers; run `cargo test` with ARGS (default: --workspace) and the
+                   tests of the alert rules; check that no process and no temporary file is left behind. Heavy tests run
+                   in a small size; --full runs them whole
   demo [--keep]    setup; then watch Keyward do its whole job on real servers, told as it happens, with a table of claims
                    at the end (some two minutes). --keep leaves everything running until Enter is pressed
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
@@ -32,6 +34,7 @@ Usage: cargo xtask <CHORE>
 
 Environment:
   KEYWARD_TEST_VAULT   a Vault or OpenBao binary to use instead of any other
+  KEYWARD_TEST_FULL    1: heavy tests run whole under a plain `cargo test` too; `test --full` sets it
   XDG_CACHE_HOME       where a built Vault is kept (default: ~/.cache)
 
 Exit codes: 0 done, 1 a chore failed, 2 wrong usage

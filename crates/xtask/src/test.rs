@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use keyward_harness::{KEYWARD_ENV, RUN_ENV, SERVERS_ENV, Servers, end_run, leftovers, run_folder, run_id, say};
+use keyward_harness::{FULL_ENV, KEYWARD_ENV, RUN_ENV, SERVERS_ENV, Servers, end_run, leftovers, run_folder, run_id, say};
 
 use crate::{cargo, promtool, setup};
 
@@ -49,6 +49,8 @@ impl Report {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
+    let (full, arguments) = take_full(arguments);
+    let arguments = arguments.as_slice();
     let mut report = Report::default();
     let scratch = scratch()?;
     let ready = report.step("setup", setup::run)
@@ -61,7 +63,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             Ok(())
         });
         if let (true, Some(described)) = (started, described) {
-            report.step("tests", || run_tests(arguments, &described, &scratch));
+            report.step("tests", || run_tests(arguments, full, &described, &scratch));
             report.step("no file of a test is left", || nothing_in(&scratch, PATIENCE));
         }
         report.step("alert rules", alert_rules);
@@ -85,6 +87,14 @@ pub(crate) fn build_daemon() -> Result<()> {
     cargo::run("cargo build", build)
 }
 
+/// Takes our own `--full` out of the arguments. Behind a `--` it is a word for the tests themselves.
+fn take_full<'a>(arguments: &[&'a str]) -> (bool, Vec<&'a str>) {
+    let ours = arguments.iter().position(|a| *a == "--").unwrap_or(arguments.len());
+    let is_full = |at: usize, word: &str| at < ours && word == "--full";
+    let rest = arguments.iter().enumerate().filter(|(at, word)| !is_full(*at, word)).map(|(_, word)| *word).collect::<Vec<_>>();
+    (rest.len() < arguments.len(), rest)
+}
+
 fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<std::process::Command> {
     let mut test = cargo::cargo()?;
     let arguments = if arguments.is_empty() { &["--workspace"] } else { arguments };
@@ -94,9 +104,12 @@ fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<std::process::Command
     Ok(test)
 }
 
-fn run_tests(arguments: &[&str], servers: &Path, scratch: &Path) -> Result<()> {
+fn run_tests(arguments: &[&str], full: bool, servers: &Path, scratch: &Path) -> Result<()> {
     let mut test = cargo_test(arguments, &["--no-fail-fast"])?;
     test.env(SERVERS_ENV, servers).env(RUN_ENV, run_id()?).env(KEYWARD_ENV, daemon()?).env("TMPDIR", scratch);
+    if full {
+        test.env(FULL_ENV, "1");
+    }
     cargo::run("cargo test", test)
 }
 
@@ -150,6 +163,14 @@ mod tests {
         let error = nothing_in(&dir, Duration::ZERO).err().context("the file was not found")?;
         assert!(error.to_string().contains("secret.txt"), "{error}");
         Ok(())
+    }
+
+    #[test]
+    fn full_is_ours_wherever_it_stands_before_the_tests_own_words() {
+        assert_eq!(take_full(&[]), (false, vec![]));
+        assert_eq!(take_full(&["--full"]), (true, vec![]));
+        assert_eq!(take_full(&["-p", "x", "--full", "--", "--exact"]), (true, vec!["-p", "x", "--", "--exact"]));
+        assert_eq!(take_full(&["--", "--full"]), (false, vec!["--", "--full"]));
     }
 
     #[test]
