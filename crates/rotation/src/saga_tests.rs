@@ -43,7 +43,7 @@ fn explore(start: Saga) -> HashMap<Saga, Vec<(State, Event)>> {
 }
 
 fn starts() -> impl Iterator<Item = Saga> {
-    TABLES.into_iter().flat_map(|t| [Saga::begin(t), Saga::recover(t, Way::Forward), Saga::recover(t, Way::Back)])
+    TABLES.iter().flat_map(|&t| [Saga::begin(t), Saga::recover(t, Way::Forward), Saga::recover(t, Way::Back)])
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn story(start: Saga, events: &[Event]) -> Vec<State> {
 
 #[test]
 fn a_rotation_that_goes_well_follows_its_table() {
-    for table in TABLES {
+    for &table in TABLES {
         let states = story(Saga::begin(table), &vec![Event::Done; table.rows.len()]);
         let mut expected: Vec<State> = table.rows.iter().map(|r| State::Do(r.step)).collect();
         expected.push(State::Ended(End::Rotated));

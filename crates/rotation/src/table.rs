@@ -3,6 +3,14 @@
 //! A table is read from top to bottom. The **pivot** is the step after which only forward is possible; before it a
 //! failure rolls back. Steps before [`Step::Stage`] change nothing anywhere.
 
+mod postgres;
+mod value;
+mod vault;
+
+pub use postgres::{POSTGRES_PASSWORD, POSTGRES_TWO_USERS};
+pub use value::{JWT_HMAC, MANUAL, RANDOM, TEND};
+pub use vault::{VAULT_STATIC_ROLE, VAULT_STATIC_ROLE_COPIED};
+
 /// One step of a rotation. What it means for a kind is said where the kind is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
@@ -109,126 +117,23 @@ impl Table {
 
     /// The last step with an undo of its own that stands before `before` (before the end when `None`).
     pub fn last_undoable(&self, before: Option<Step>) -> Option<Step> {
-        self.rows.iter().take_while(|r| Some(r.step) != before).filter(|r| r.undo == Action).map(|r| r.step).last()
+        self.rows.iter().take_while(|r| Some(r.step) != before).filter(|r| r.undo == Undo::Action).map(|r| r.step).last()
     }
 
     /// Whether the decision between forward and back is made by a race on a published path.
     pub fn has_race(&self) -> bool {
-        self.pivot() == Some(Publish)
+        self.pivot() == Some(Step::Publish)
     }
 }
 
-use Step::{Apply, Confirm, Finish, Gate, Preflight, Publish, Rotate, Stage, Verify};
-use Undo::{Action, Impossible, Nothing};
-
-/// One PostgreSQL user whose password consumers read from KV version 2.
-pub static POSTGRES_PASSWORD: Table = Table {
-    kind: "postgres-password",
-    rows: &[
-        row(Preflight, Nothing, "the published password logs in, a wrong one is refused, the fence is installed"),
-        row(Stage, Nothing, "a new password is stored in the record inside Vault"),
-        row(Apply, Action, "the user gets the new password, through the fence (undo: the old password again)"),
-        row(Verify, Nothing, "the new password logs in on every endpoint"),
-        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
-        row(Confirm, Nothing, "the published password is read back and logs in; the old one is refused"),
-        row(Finish, Nothing, "the record is closed and the versions that held values are destroyed"),
-    ],
-};
-
-/// Two PostgreSQL users who take turns, so that no consumer ever fails.
-pub static POSTGRES_TWO_USERS: Table = Table {
-    kind: "postgres-two-users",
-    rows: &[
-        row(Preflight, Nothing, "the published login works, a wrong password is refused, the fence is installed"),
-        row(Gate, Nothing, "the idle user has no session; otherwise this rotation is deferred"),
-        row(Stage, Nothing, "a new password for the idle user is stored in the record inside Vault"),
-        row(Apply, Action, "the idle user gets the new password, through the fence (undo: it is made unusable)"),
-        row(Verify, Nothing, "the idle user logs in with it on every endpoint"),
-        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
-        row(Confirm, Nothing, "the published login is read back and works"),
-        row(Finish, Nothing, "the record is closed; the other user is retired after the grace, when nobody uses it"),
-    ],
-};
-
-/// A static role of Vault's own database engine.
-pub static VAULT_STATIC_ROLE: Table = Table {
-    kind: "vault-static-role",
-    rows: &[
-        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
-        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
-        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
-        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
-        row(Finish, Nothing, "the record is closed"),
-    ],
-};
-
-/// The same with a copy of the credential in KV version 2.
-pub static VAULT_STATIC_ROLE_COPIED: Table = Table {
-    kind: "vault-static-role with a copy",
-    rows: &[
-        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
-        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
-        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
-        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
-        row(Publish, Nothing, "the copy's named fields are patched, with check-and-set"),
-        row(Confirm, Nothing, "the copy is read back and logs in; published again if Vault rotated once more meanwhile"),
-        row(Finish, Nothing, "the record is closed"),
-    ],
-};
-
-/// A value that a person brings (`keyward supply`).
-pub static MANUAL: Table = Table {
-    kind: "manual",
-    rows: &[
-        row(Verify, Nothing, "the value is tried against the system that must accept it"),
-        row(Stage, Nothing, "the confirmed value is stored in the record inside Vault"),
-        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
-        row(Confirm, Nothing, "the published value is read back and accepted"),
-        row(Finish, Nothing, "the record is closed"),
-    ],
-};
-
-/// A random value that all sides read from Vault.
-pub static RANDOM: Table = Table {
-    kind: "random",
-    rows: &[
-        row(Preflight, Nothing, "the published secret can be read and patched"),
-        row(Stage, Nothing, "a new value is stored in the record inside Vault"),
-        row(Publish, Impossible, "the named fields are patched, with check-and-set; the old value stays for the grace"),
-        row(Confirm, Nothing, "the published value is read back"),
-        row(Finish, Nothing, "the record is closed; the old value is removed after the grace"),
-    ],
-};
-
-/// A symmetric JWT key set: `current` signs, `previous` and `next` verify.
-pub static JWT_HMAC: Table = Table {
-    kind: "jwt-hmac",
-    rows: &[
-        row(Preflight, Nothing, "the published key set can be read and is well formed"),
-        row(Stage, Nothing, "a new key is stored in the record inside Vault"),
-        row(Publish, Impossible, "it is published as `next` (the very first as `current`), with check-and-set"),
-        row(Confirm, Nothing, "the key set is read back and is well formed"),
-        row(Finish, Nothing, "the record is closed; `next` becomes `current` when verifiers have had time to read it"),
-    ],
-};
-
-/// Housekeeping on a published secret (promote a key, remove an old value): a rotation without a slot.
-pub static TEND: Table = Table {
-    kind: "tend",
-    rows: &[
-        row(Stage, Nothing, "what will change is stored in the record inside Vault"),
-        row(Publish, Impossible, "the named fields are patched, with check-and-set"),
-        row(Confirm, Nothing, "the published secret is read back"),
-        row(Finish, Nothing, "the record is closed"),
-    ],
-};
-
 /// Every table, for tests, docs and metrics.
-pub static TABLES: [&Table; 8] =
-    [&POSTGRES_PASSWORD, &POSTGRES_TWO_USERS, &VAULT_STATIC_ROLE, &VAULT_STATIC_ROLE_COPIED, &MANUAL, &RANDOM, &JWT_HMAC, &TEND];
+pub static TABLES: &[&Table] =
+    &[&POSTGRES_PASSWORD, &POSTGRES_TWO_USERS, &VAULT_STATIC_ROLE, &VAULT_STATIC_ROLE_COPIED, &MANUAL, &RANDOM, &JWT_HMAC, &TEND];
 
 #[cfg(test)]
 mod tests {
+    use super::Step::{Apply, Finish, Stage};
+    use super::Undo::{Action, Impossible};
     use super::*;
 
     #[test]

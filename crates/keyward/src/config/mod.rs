@@ -13,7 +13,7 @@ mod cross;
 mod duration;
 mod environment;
 mod kind;
-mod kind_reader;
+mod kinds;
 mod problem;
 mod reference;
 mod secret;
@@ -24,9 +24,10 @@ mod vault;
 pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
 pub use class::Class;
 pub use environment::Environment;
-pub use kind::{
-    Admin, HmacAlgorithm, HttpCheck, JwtHmac, KINDS, KindConfig, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers,
-    PublishedCopy, Random, VaultStaticRole,
+pub use kind::KindConfig;
+pub use kinds::{
+    Admin, HmacAlgorithm, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, PublishedCopy, Random,
+    VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};

@@ -2,8 +2,8 @@
 
 use super::Mode;
 use super::class::{Class, Classes};
-use super::kind::{HmacAlgorithm, KindConfig};
-use super::kind_reader;
+use super::kind::KindConfig;
+use super::kinds::{self, HmacAlgorithm};
 use super::problem::{Problems, suggestion};
 use super::section::{Section, must_be};
 use keyward_engine::kinds::RetireWhen;
@@ -106,7 +106,7 @@ fn one(mut s: Section<'_>, name: Option<Spanned<String>>, around: &Around<'_, '_
     let pinned = s.texts("pinned").into_iter().map(Spanned::into_inner).collect();
     let generate = s.inline("generate").map(|g| (g.span().clone(), read_generate(g)));
     let (problems, label) = (s.problems(), s.label().to_owned());
-    let kind = kind_reader::read(s)?;
+    let kind = kinds::read(s)?;
     let generator = match generate {
         None => default_generator(&kind),
         Some((span, written)) => {

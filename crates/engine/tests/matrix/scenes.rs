@@ -1,0 +1,94 @@
+//! One kind each in a fresh world, with something published already.
+
+use crate::world::{Role, World};
+use keyward_engine::kinds::{JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RetireWhen, VaultStaticRole};
+use keyward_engine::{Kind, Shape, Spec};
+use keyward_secret::{Generator, Template};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const PATH: &str = "secret/app";
+pub const GRACE: Duration = Duration::from_hours(1);
+
+pub fn shape(pairs: &[(&str, &str)]) -> Shape {
+    Shape(pairs.iter().map(|(f, t)| ((*f).to_owned(), Template::parse(t).unwrap())).collect())
+}
+
+pub fn database_shape() -> Shape {
+    shape(&[("username", "{username}"), ("password", "{password}"), ("url", "postgresql://{username}:{password}@db/app")])
+}
+
+/// One kind in a fresh world, with something published already.
+pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
+    let world = Arc::new(World::new());
+    for (role, password) in [("app", "static-0"), ("app_a", "old"), ("app_b", "older")] {
+        world.with(|s| s.roles.insert(role.into(), Role { password: password.into(), fence: None }));
+    }
+    let published = |json: &str| world.put_json(PATH, json);
+    let kind: Arc<dyn Kind> = match kind {
+        "postgres-password" => {
+            published(r#"{"username":"app_a","password":"old","url":"postgresql://app_a:old@db/app","other":{"kept":[1,2]}}"#);
+            Arc::new(PostgresPassword {
+                secret: "s".into(),
+                target: world.clone(),
+                user: "app_a".into(),
+                path: PATH.into(),
+                shape: database_shape(),
+                generator: Generator::password(),
+            })
+        }
+        "postgres-two-users" => {
+            published(r#"{"username":"app_a","password":"old","url":"postgresql://app_a:old@db/app","other":{"kept":[1,2]}}"#);
+            Arc::new(PostgresTwoUsers {
+                secret: "s".into(),
+                target: world.clone(),
+                users: ["app_a".into(), "app_b".into()],
+                path: PATH.into(),
+                shape: database_shape(),
+                generator: Generator::password(),
+                retire: RetireWhen::WhenUnused,
+                grace: GRACE,
+                readers: world.clone(),
+            })
+        }
+        "vault-static-role" | "vault-static-role with a copy" => {
+            published(r#"{"username":"app","password":"static-0","other":{"kept":[1,2]}}"#);
+            let copy =
+                (kind != "vault-static-role").then(|| (PATH.to_owned(), shape(&[("username", "{username}"), ("password", "{password}")])));
+            Arc::new(VaultStaticRole {
+                vault: world.clone(),
+                role: "r".into(),
+                login: world.clone(),
+                copy,
+                interval: Duration::from_mins(1),
+            })
+        }
+        "manual" => {
+            published(r#"{"api_key":"old","other":{"kept":[1,2]}}"#);
+            Arc::new(Manual { path: PATH.into(), shape: shape(&[("api_key", "{value}")]), verify: Some(world.clone()) })
+        }
+        "random" => {
+            published(r#"{"token":"old","other":{"kept":[1,2]}}"#);
+            let shape = shape(&[("token", "{value}"), ("token_before", "{previous}")]);
+            Arc::new(Random { path: PATH.into(), shape, generator: Generator::password(), grace: GRACE })
+        }
+        "jwt-hmac" => {
+            published(r#"{"current":{"kid":"1","alg":"HS256","key":"k","not_before":"2026-01-01T00:00:00Z"},"other":{"kept":[1,2]}}"#);
+            let fields = JwtFields { current: "current".into(), previous: "previous".into(), next: "next".into() };
+            Arc::new(JwtHmac {
+                path: PATH.into(),
+                fields,
+                algorithm: "HS256".into(),
+                generator: Generator::password(),
+                token_lifetime: GRACE,
+                propagation: GRACE / 2,
+            })
+        }
+        other => panic!("{other}"),
+    };
+    (world, Spec { name: "s".into(), kind })
+}
+
+/// Every kind, by the name of its table.
+pub const KINDS: &[&str] =
+    &["postgres-password", "postgres-two-users", "vault-static-role", "vault-static-role with a copy", "manual", "random", "jwt-hmac"];

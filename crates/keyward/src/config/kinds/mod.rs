@@ -1,0 +1,54 @@
+//! What each kind of secret is told, one file each: plain data, and the reader of its fields. It never says how a kind works (the step
+//! tables do), and never looks at another secret; what concerns several is checked in `cross`.
+
+mod jwt_hmac;
+mod login;
+mod manual;
+mod postgres_password;
+mod postgres_two_users;
+mod random;
+mod vault_static_role;
+
+pub use jwt_hmac::{HmacAlgorithm, JwtHmac};
+pub use login::{Admin, Login};
+pub use manual::{HttpCheck, Manual, ManualCheck};
+pub use postgres_password::PostgresPassword;
+pub use postgres_two_users::PostgresTwoUsers;
+pub use random::Random;
+pub use vault_static_role::{PublishedCopy, VaultStaticRole};
+
+use super::kind::KindConfig;
+use super::section::Section;
+
+const PATH: (&str, &str) = ("path", "name the KV version 2 secret to publish in, such as \"secret/app/database\"");
+
+/// Reads the fields of one kind; problems are reported. Finishes the section.
+type Reader = fn(Section<'_>) -> Option<KindConfig>;
+
+/// Every kind's name in the file, with its reader.
+const READERS: &[(&str, Reader)] = &[
+    ("postgres-two-users", |s| postgres_two_users::read(s).map(KindConfig::PostgresTwoUsers)),
+    ("postgres-password", |s| postgres_password::read(s).map(KindConfig::PostgresPassword)),
+    ("vault-static-role", |s| vault_static_role::read(s).map(KindConfig::VaultStaticRole)),
+    ("manual", |s| manual::read(s).map(KindConfig::Manual)),
+    ("random", |s| random::read(s).map(KindConfig::Random)),
+    ("jwt-hmac", |s| jwt_hmac::read(s).map(KindConfig::JwtHmac)),
+];
+
+/// The names of all kinds, as in the file.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    READERS.iter().map(|(name, _)| *name)
+}
+
+/// The kind that the table names, read from the rest of the table; problems are reported. Finishes the section.
+pub(super) fn read(mut section: Section<'_>) -> Option<KindConfig> {
+    if let Some(reader) = section.choice("kind", READERS) {
+        return reader.into_inner()(section);
+    }
+    // Without a kind nobody can say which other keys belong here.
+    if !section.has_taken("kind") {
+        let known = kinds().collect::<Vec<_>>().join(", ");
+        section.problems().at(section.span(), format!("\"kind\" is missing in {}; known kinds: {known}", section.label()));
+    }
+    None
+}

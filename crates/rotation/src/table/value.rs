@@ -1,0 +1,52 @@
+//! Values that stand in KV version 2, whoever makes them.
+
+use super::Step::{Confirm, Finish, Preflight, Publish, Stage, Verify};
+use super::Undo::{Impossible, Nothing};
+use super::{Table, row};
+
+/// A value that a person brings (`keyward supply`).
+pub static MANUAL: Table = Table {
+    kind: "manual",
+    rows: &[
+        row(Verify, Nothing, "the value is tried against the system that must accept it"),
+        row(Stage, Nothing, "the confirmed value is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields of the published secret are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published value is read back and accepted"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// A random value that all sides read from Vault.
+pub static RANDOM: Table = Table {
+    kind: "random",
+    rows: &[
+        row(Preflight, Nothing, "the published secret can be read and patched"),
+        row(Stage, Nothing, "a new value is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields are patched, with check-and-set; the old value stays for the grace"),
+        row(Confirm, Nothing, "the published value is read back"),
+        row(Finish, Nothing, "the record is closed; the old value is removed after the grace"),
+    ],
+};
+
+/// A symmetric JWT key set: `current` signs, `previous` and `next` verify.
+pub static JWT_HMAC: Table = Table {
+    kind: "jwt-hmac",
+    rows: &[
+        row(Preflight, Nothing, "the published key set can be read and is well formed"),
+        row(Stage, Nothing, "a new key is stored in the record inside Vault"),
+        row(Publish, Impossible, "it is published as `next` (the very first as `current`), with check-and-set"),
+        row(Confirm, Nothing, "the key set is read back and is well formed"),
+        row(Finish, Nothing, "the record is closed; `next` becomes `current` when verifiers have had time to read it"),
+    ],
+};
+
+/// Housekeeping on a published secret (promote a key, remove an old value): a rotation without a slot.
+pub static TEND: Table = Table {
+    kind: "tend",
+    rows: &[
+        row(Stage, Nothing, "what will change is stored in the record inside Vault"),
+        row(Publish, Impossible, "the named fields are patched, with check-and-set"),
+        row(Confirm, Nothing, "the published secret is read back"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};

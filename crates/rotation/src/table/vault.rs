@@ -1,0 +1,31 @@
+//! What Vault's own engines make.
+
+use super::Step::{Confirm, Finish, Preflight, Publish, Rotate, Stage, Verify};
+use super::Undo::{Impossible, Nothing};
+use super::{Table, row};
+
+/// A static role of Vault's own database engine.
+pub static VAULT_STATIC_ROLE: Table = Table {
+    kind: "vault-static-role",
+    rows: &[
+        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
+        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
+        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
+        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// The same with a copy of the credential in KV version 2.
+pub static VAULT_STATIC_ROLE_COPIED: Table = Table {
+    kind: "vault-static-role with a copy",
+    rows: &[
+        row(Preflight, Nothing, "it is a static role, and its own period is far longer than our schedule"),
+        row(Stage, Nothing, "the time of its last rotation is stored in the record"),
+        row(Rotate, Impossible, "Vault is asked to rotate it (rotate-role)"),
+        row(Verify, Nothing, "the time of its last rotation moved, and what static-creds returns logs in"),
+        row(Publish, Nothing, "the copy's named fields are patched, with check-and-set"),
+        row(Confirm, Nothing, "the copy is read back and logs in; published again if Vault rotated once more meanwhile"),
+        row(Finish, Nothing, "the record is closed"),
+    ],
+};
