@@ -156,6 +156,11 @@ impl Engine {
         &self.owner
     }
 
+    /// This process's monotonic time, on the clock by which owners are judged to be silent.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
     /// Rotates a secret whose record was found idle: `stored` is the very reading by which it was judged to be due.
     pub async fn rotate(&self, spec: &Spec, stored: Stored, ask: Ask) -> Outcome {
         match stored.record {

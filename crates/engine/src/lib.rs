@@ -4,6 +4,7 @@
 //! engine runs in the daemon, in the command line and under a simulation. It keeps no state of its own that a restart
 //! could lose: everything that decides stands in the secret's record in Vault ([`stored`]).
 
+pub mod agenda;
 mod closing;
 mod drive;
 mod failure;

@@ -59,15 +59,16 @@ impl Engine {
         }
     }
 
-    /// Destroys what an earlier run left undestroyed; called once per secret and start.
+    /// Destroys what an earlier run left undestroyed, and says which versions that were.
     ///
     /// # Errors
     /// What Vault answered.
-    pub async fn sweep(&self, spec: &Spec, stored: &Stored) -> Result<(), Failure> {
-        match stored.record.as_ref().filter(|r| r.phase == Phase::Idle).and_then(|r| r.held) {
-            Some((first, last)) => self.vault.destroy_record(&spec.name, first, last).await,
-            None => Ok(()),
+    pub async fn sweep(&self, spec: &Spec, stored: &Stored) -> Result<Option<(u64, u64)>, Failure> {
+        let held = stored.record.as_ref().filter(|r| r.phase == Phase::Idle).and_then(|r| r.held);
+        if let Some((first, last)) = held {
+            self.vault.destroy_record(&spec.name, first, last).await?;
         }
+        Ok(held)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::daemon::observer::Ear;
 use crate::daemon::shared::Live;
 use crate::daemon::{EngineParts, build};
 use crate::metrics::Metrics;
-use crate::ports::UsageReaders;
+use crate::ports::{SystemClock, UsageReaders};
 use crate::session;
 use anyhow::{Context, Result};
 use keyward_engine::Claims;
@@ -46,6 +46,7 @@ impl Alone {
             // Another name each time: what a killed command leaves behind is taken up by the daemon when its lease ends.
             owner: format!("command-{id}"),
             claims: Claims::default(),
+            clock: SystemClock::default(),
             ear: Arc::clone(&ear),
             readers: Arc::new(UsageReaders::default()),
             environment: environment.clone(),

@@ -21,6 +21,8 @@ pub struct Lasting {
     pub owner: String,
     /// The secrets it works on right now.
     pub claims: Claims,
+    /// One clock for all engines of the process: how long an owner has been silent is measured across configurations.
+    pub clock: SystemClock,
     /// The engine's observer.
     pub ear: Arc<Ear>,
     /// Who reads what.
@@ -41,7 +43,7 @@ pub fn build(config: Config, lasting: &Lasting, known: Option<&Live>) -> Result<
     let resolver = Arc::new(Resolver::new(lasting.environment.clone(), Arc::clone(&vault)));
     let engine = Engine::new(
         vault.clone(),
-        Arc::new(SystemClock::default()),
+        Arc::new(lasting.clock),
         Arc::new(SystemRandom),
         lasting.ear.clone(),
         lasting.owner.clone(),

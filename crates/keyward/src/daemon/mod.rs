@@ -28,7 +28,7 @@ mod world;
 use crate::alerts::Alerts;
 use crate::config::{Config, Environment};
 use crate::metrics::{Metrics, families as f};
-use crate::ports::UsageReaders;
+use crate::ports::{SystemClock, UsageReaders};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use keyward_engine::Claims;
@@ -77,6 +77,7 @@ pub async fn serve(config: Config, config_file: PathBuf, environment: Environmen
     let lasting = Arc::new(Lasting {
         owner: state.instance().as_str().to_owned(),
         claims: Claims::default(),
+        clock: SystemClock::default(),
         ear: Arc::new(Ear::new(metrics.clone())),
         readers: Arc::new(UsageReaders::default()),
         environment: environment.clone(),

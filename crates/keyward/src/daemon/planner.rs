@@ -10,39 +10,21 @@ use crate::metrics::families as f;
 use crate::view::{self, STATES};
 use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
+use keyward_engine::agenda::{self, Ended, Errand, Memory};
 use keyward_engine::stored::{Held, Stored};
-use keyward_engine::{Ask, Failure, TendReport};
+use keyward_engine::{Ask, Failure, Outcome, TendReport};
 use keyward_rotation::plan::{self, Decision, Reason};
-use keyward_rotation::record::{Observation, Phase, Record};
+use keyward_rotation::record::Record;
+use keyward_rotation::saga::End;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// A record that nothing is expected of is read again after so long: others may have changed it.
-const FRESH: Duration = Duration::from_mins(1);
-/// A record that is under way elsewhere, or could not be read, is looked at again after so long.
-const RESTLESS: Duration = Duration::from_secs(2);
-/// What is left for later is looked at again after so long when it has to wait.
-const LATER: Duration = Duration::from_mins(1);
 /// The heartbeat wakes the planner every second; without one it looks by itself.
 const BY_ITSELF: Duration = Duration::from_secs(3);
 /// Reads of records in one look; the rest has its turn at the next.
 const READS: usize = 200;
-
-/// What the planner remembers of a secret between two looks. Losing it costs a reading, nothing else.
-#[derive(Default)]
-struct Memory {
-    record: Option<Record>,
-    version: u64,
-    failure: Option<Failure>,
-    read: Option<Instant>,
-    owner: Observation,
-    swept: bool,
-    /// No attempt before this moment: a refusal before the stage leaves no trace in the record.
-    refused: Option<(Instant, u32)>,
-    tended: Option<Instant>,
-}
 
 /// The planner's task. Ends when the daemon stops and what it started has ended or been parked.
 pub async fn run(shared: Arc<Shared>) {
@@ -62,8 +44,7 @@ pub async fn run(shared: Arc<Shared>) {
 /// How one piece of work left its secret.
 struct Done {
     secret: String,
-    refused: bool,
-    tended: bool,
+    ended: Ended,
 }
 
 struct Planner {
@@ -101,7 +82,7 @@ impl Planner {
     }
 
     fn record(&self, managed: &Managed) -> Option<&Record> {
-        self.memory.get(&managed.spec.name).and_then(|m| m.record.as_ref())
+        self.memory.get(&managed.spec.name).and_then(Memory::record)
     }
 
     /// Reads the records whose time has come, a bounded number at a look.
@@ -110,31 +91,19 @@ impl Planner {
         for managed in live.secrets.values() {
             let name = &managed.spec.name;
             let memory = self.memory.entry(name.clone()).or_default();
-            let patience = match (&memory.record, &memory.failure) {
-                (_, Some(_)) | (None, _) => RESTLESS,
-                (Some(record), None) if record.way().is_some() => RESTLESS,
-                _ => FRESH,
-            };
-            if self.busy.contains(name) || memory.read.is_some_and(|at| at.elapsed() < patience) || left == 0 {
+            if self.busy.contains(name) || left == 0 || !memory.is_stale(live.engine.elapsed()) {
                 continue;
             }
             left -= 1;
             let read = read(live, managed).await;
-            memory.read = Some(Instant::now());
-            match read {
-                Ok(stored) => {
-                    memory.version = stored.version;
-                    memory.record = stored.record;
-                    memory.failure = None;
-                    self.shared.board.reached("vault");
-                }
-                Err(failure) => {
-                    let unreachable = failure.again;
-                    memory.failure = Some(failure);
-                    if unreachable {
-                        return; // the others would fare no better, each after its own time limit
-                    }
-                }
+            let unreachable = read.as_ref().is_err_and(|failure| failure.again);
+            let answered = read.is_ok();
+            memory.note(live.engine.elapsed(), read);
+            if answered {
+                self.shared.board.reached("vault");
+            }
+            if unreachable {
+                return; // the others would fare no better, each after its own time limit
             }
         }
     }
@@ -143,37 +112,21 @@ impl Planner {
     fn consider(&mut self, live: &Arc<Live>, managed: &Managed, decision: &Decision) {
         let name = managed.spec.name.clone();
         let Some(memory) = self.memory.get_mut(&name) else { return };
-        if self.busy.contains(&name) || managed.observes() || memory.failure.is_some() || self.shared.is_stopping() {
+        if self.busy.contains(&name) || managed.observes() || self.shared.is_stopping() {
             return;
         }
-        let Some(record) = memory.record.clone() else { return };
-        if record.way().is_some() {
-            let stored = Stored { version: memory.version, record: Some(record), held: Held::default() };
-            if live.engine.may_take_over(&stored, &mut memory.owner) {
-                self.start(live, managed, Errand::TakeOver);
-            }
-        } else if let Decision::Due { slot, .. } = decision {
-            if memory.refused.is_none_or(|(at, attempts)| at.elapsed() >= managed.policy.backoff.delay(attempts)) {
-                self.start(live, managed, Errand::Rotate(slot.0));
-            }
+        let now = live.engine.elapsed();
+        if let Some(errand) = memory.errand(&live.engine, decision, &managed.policy.backoff, now, Timestamp::now()) {
+            self.start(live, managed, errand);
         } else if matches!(decision, Decision::Wait { reason: Reason::NeedsPerson, .. }) {
             self.ask_a_person(managed);
-        } else if record.phase == Phase::Idle {
-            let due = record.later.iter().any(|l| l.not_before() <= Timestamp::now());
-            if due && memory.tended.is_none_or(|at| at.elapsed() >= LATER) {
-                memory.tended = Some(Instant::now());
-                self.start(live, managed, Errand::Tend);
-            } else if !memory.swept {
-                memory.swept = true;
-                self.start(live, managed, Errand::Sweep);
-            }
         }
     }
 
     fn start(&mut self, live: &Arc<Live>, managed: &Managed, errand: Errand) {
         self.busy.insert(managed.spec.name.clone());
         let (shared, live, managed) = (Arc::clone(&self.shared), Arc::clone(live), managed.clone());
-        self.running.spawn(async move { errand.run(&shared, &live, &managed).await });
+        self.running.spawn(async move { run_errand(errand, &shared, &live, &managed).await });
     }
 
     fn reap(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -181,12 +134,7 @@ impl Planner {
             Ok(done) => {
                 self.busy.remove(&done.secret);
                 if let Some(memory) = self.memory.get_mut(&done.secret) {
-                    memory.read = None;
-                    let attempts = memory.refused.map_or(0, |(_, attempts)| attempts);
-                    memory.refused = done.refused.then(|| (Instant::now(), attempts.saturating_add(1)));
-                    if done.tended {
-                        memory.tended = None;
-                    }
+                    memory.ended(self.shared.live().engine.elapsed(), done.ended);
                 }
             }
             Err(error) => {
@@ -235,8 +183,8 @@ impl Planner {
     /// What is known of a secret, on the board and in the figures.
     fn show(&self, managed: &Managed, now: Timestamp) {
         let Some(memory) = self.memory.get(&managed.spec.name) else { return };
-        let stored = Stored { version: memory.version, record: memory.record.clone(), held: Held::default() };
-        let text = memory.failure.as_ref().map(ToString::to_string);
+        let stored = Stored { version: memory.version(), record: memory.record().cloned(), held: Held::default() };
+        let text = memory.failure().map(ToString::to_string);
         let seen = view::view(managed, text.as_deref().map_or(Ok(&stored), Err), now);
         let labels = [managed.spec.name.as_str(), managed.config.class.as_str()];
         let metrics = &self.shared.metrics;
@@ -295,58 +243,43 @@ async fn read(live: &Live, managed: &Managed) -> Result<Stored, Failure> {
     engine.load_or_create(name).await
 }
 
-/// What a task does with one secret.
-enum Errand {
-    Rotate(Timestamp),
-    TakeOver,
-    Tend,
-    Sweep,
-}
-
-impl Errand {
-    async fn run(self, shared: &Shared, live: &Live, managed: &Managed) -> Done {
-        let secret = managed.spec.name.clone();
-        let mut done = Done { secret, refused: false, tended: false };
-        // Read again: this very reading is what the first write is checked against.
-        let stored = match live.engine.load(&managed.spec.name).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                tracing::warn!(secret = managed.spec.name, %error, "The record could not be read.");
-                done.refused = true;
-                return done;
-            }
-        };
-        match self {
-            Self::Rotate(slot) => {
-                if !still_due(managed, &stored, slot) {
-                    return done;
-                }
-                let ask = Ask { slot, ..Ask::default() };
-                let outcome = rotations::run(shared, live, managed, stored, Work::Rotate(ask)).await;
-                done.refused = outcome.is_some_and(|o| o.end != keyward_rotation::saga::End::Rotated);
-            }
-            Self::TakeOver => {
-                if stored.record.as_ref().is_some_and(|r| r.way().is_some()) {
-                    let outcome = rotations::run(shared, live, managed, stored, Work::TakeOver).await;
-                    done.refused = outcome.is_some_and(|o| o.end != keyward_rotation::saga::End::Rotated);
-                }
-            }
-            Self::Tend => done.tended = tend(shared, live, managed, stored).await,
-            Self::Sweep => {
-                if let Err(error) = live.engine.sweep(&managed.spec, &stored).await {
-                    tracing::warn!(secret = managed.spec.name, %error, "Old versions of the record could not be destroyed.");
-                }
-            }
+/// Does what one secret calls for.
+async fn run_errand(errand: Errand, shared: &Shared, live: &Live, managed: &Managed) -> Done {
+    let secret = managed.spec.name.clone();
+    // Read again: this very reading is what the first write is checked against.
+    let ended = match live.engine.load(&secret).await {
+        Ok(stored) => act(errand, shared, live, managed, stored).await,
+        Err(error) => {
+            tracing::warn!(secret, %error, "The record could not be read.");
+            Ended { refused: true, ..Ended::default() }
         }
-        done
-    }
+    };
+    Done { secret, ended }
 }
 
-/// Judged once more, from the reading that the stage will be checked against: somebody may have rotated meanwhile.
-fn still_due(managed: &Managed, stored: &Stored, slot: Timestamp) -> bool {
-    let now = Timestamp::now();
-    let input = view::input(managed, stored.record.as_ref(), now);
-    matches!(plan::decide(now, &input, &managed.policy), Decision::Due { slot: due, .. } if due.0 == slot)
+async fn act(errand: Errand, shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -> Ended {
+    let refused = |outcome: Option<Outcome>| Ended { refused: outcome.is_some_and(|o| o.end != End::Rotated), ..Ended::default() };
+    match errand {
+        Errand::Rotate(slot) => {
+            let now = Timestamp::now();
+            if !agenda::still_due(&view::input(managed, stored.record.as_ref(), now), &managed.policy, slot, now) {
+                return Ended::default(); // somebody rotated it meanwhile
+            }
+            refused(rotations::run(shared, live, managed, stored, Work::Rotate(Ask { slot, ..Ask::default() })).await)
+        }
+        Errand::TakeOver if stored.record.as_ref().is_some_and(|r| r.way().is_some()) => {
+            refused(rotations::run(shared, live, managed, stored, Work::TakeOver).await)
+        }
+        Errand::TakeOver => Ended::default(),
+        Errand::Tend => Ended { tended: tend(shared, live, managed, stored).await, ..Ended::default() },
+        Errand::Sweep => match live.engine.sweep(&managed.spec, &stored).await {
+            Ok(swept) => Ended { swept, ..Ended::default() },
+            Err(error) => {
+                tracing::warn!(secret = managed.spec.name, %error, "Old versions of the record could not be destroyed.");
+                Ended::default()
+            }
+        },
+    }
 }
 
 async fn tend(shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -> bool {

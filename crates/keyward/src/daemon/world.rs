@@ -6,7 +6,7 @@ use super::shared::{Live, Shared};
 use crate::alerts::{Alerts, Command};
 use crate::config::{Config, Environment};
 use crate::metrics::{Metrics, families as f};
-use crate::ports::UsageReaders;
+use crate::ports::{SystemClock, UsageReaders};
 use jiff::Timestamp;
 use keyward_engine::Claims;
 use keyward_harness::VaultServer;
@@ -43,6 +43,7 @@ impl World {
         let lasting = Lasting {
             owner: "test".to_owned(),
             claims: Claims::default(),
+            clock: SystemClock::default(),
             ear: Arc::new(Ear::new(metrics.clone())),
             readers: Arc::new(UsageReaders::default()),
             environment: Environment::empty(),
