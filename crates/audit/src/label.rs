@@ -6,6 +6,8 @@ use crate::fact::Fact;
 
 /// How many mounts have a label of their own.
 pub const MAX_MOUNTS: usize = 256;
+/// Longest mount that has one, in bytes.
+const MAX_LENGTH: usize = 256;
 /// The label of whatever is not known.
 pub const OTHER: &str = "other";
 /// The label of calls that reached no mount.
@@ -58,6 +60,23 @@ impl LabelBook {
         Self { mounts: mounts.into_iter().take(MAX_MOUNTS).collect() }
     }
 
+    /// A mount that the server lists. Those have room even where the log has filled the first [`MAX_MOUNTS`].
+    pub fn know(&mut self, mount: &str) {
+        self.take_in(mount, 2 * MAX_MOUNTS);
+    }
+
+    /// The mount that a fact names, which the server writes only where it routed to one.
+    pub fn learn(&mut self, fact: &Fact<'_>) {
+        self.take_in(&format!("{}{}", fact.namespace, fact.mount_point), MAX_MOUNTS);
+    }
+
+    fn take_in(&mut self, mount: &str, most: usize) {
+        let is_label = mount.is_empty() || mount == OTHER || mount == NO_MOUNT;
+        if !is_label && mount.len() <= MAX_LENGTH && self.mounts.len() < most && !self.mounts.contains(mount) {
+            self.mounts.insert(mount.to_owned());
+        }
+    }
+
     /// The label for a fact's mount point.
     pub fn mount_point(&self, fact: &Fact<'_>) -> &str {
         if fact.mount_point.is_empty() {
@@ -86,6 +105,11 @@ impl LabelBook {
                 MOUNT_TYPES.into_iter().find(|known| *known == bare).unwrap_or(OTHER)
             }
         }
+    }
+
+    /// The label that this text is; [`OTHER`] for one that is none.
+    pub fn type_label_of(label: &str) -> &'static str {
+        if label == NO_MOUNT { NO_MOUNT } else { MOUNT_TYPES.into_iter().find(|known| *known == label).unwrap_or(OTHER) }
     }
 
     /// The mounts that have a label, for series that must exist from the start.

@@ -4,11 +4,11 @@
 //! found goes out as a value. Nothing here can hold a secret's value: the log hashes them, and [`parse`] refuses a log that does not.
 //!
 //! ```text
-//! parse(line) ─▶ Entry ─▶ Fact::of ─┬─▶ LabelBook  bounded labels for metrics
-//!                                   ├─▶ Pairs      requests without response, latency
-//!                                   ├─▶ ManagedPaths::touch ─┬─▶ RuleBook::observe ─▶ Finding
-//!                                   │                        └─▶ Usage::observe (after the rules, which ask it who is known)
-//!                                   └─▶ Own: what Keyward itself did does not count as use
+//! Pipeline::line ─▶ parse ─▶ Entry ─▶ Fact::of ─┬─▶ Pairs      requests without response, latency
+//!                                               ├─▶ Tally      figures under bounded labels
+//!                                               ├─▶ ManagedPaths::touch ─┬─▶ RuleBook::observe ─▶ Finding
+//!                                               │                        └─▶ Usage::observe (after the rules, which ask it who is known)
+//!                                               └─▶ Own: what Keyward itself did does not count as use
 //! ```
 //!
 //! Invariant: a call counts once, although it leaves two lines ([`Phase`]).
@@ -19,10 +19,13 @@ mod fact;
 mod finding;
 mod identity;
 mod label;
+mod latency;
 mod managed;
 mod pairs;
 mod parse;
+mod pipeline;
 mod rules;
+mod tally;
 mod usage;
 mod words;
 
@@ -31,9 +34,12 @@ pub use fact::{Fact, NewToken, Phase};
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, Own};
 pub use label::{LabelBook, MAX_MOUNTS, NO_MOUNT, OTHER};
+pub use latency::{LATENCY_BOUNDS, Latency};
 pub use managed::{Managed, ManagedPaths, Touch};
 pub use pairs::{MAX_WAITING, Paired, Pairs};
 pub use parse::{BadLine, BadReason, parse};
+pub use pipeline::{MAX_KEPT_PER_RULE, PAIR_AGE, Pipeline, Place, UsageDoor};
 pub use rules::{Allow, RuleBook, RuleError, RuleId, RuleOverride, RuleSettings};
+pub use tally::{BadPlace, Cells, LINE_KINDS, MAX_BAD_PLACES, MAX_ROWS, Row, Tally, TallySnapshot, TallyV1};
 pub use usage::{MAX_READERS, MAX_READERS_PER_SECRET, Reader, SecretReaders, Usage, UsageSnapshot};
 pub use words::{ErrorClass, Operation, Outcome};

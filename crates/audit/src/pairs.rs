@@ -11,6 +11,9 @@ use crate::fact::{Fact, Phase};
 /// How many requests wait for their responses at most; beyond, the oldest is given up as unmatched.
 pub const MAX_WAITING: usize = 65_536;
 
+/// How many of them are kept over a restart at most.
+pub const MAX_KEPT: usize = 1_024;
+
 /// What one fact did to the pairing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paired {
@@ -61,9 +64,23 @@ impl Pairs {
         }
     }
 
-    /// Requests that never had a response: the server died, was blocked, refused them by quota, or lost this very device.
-    pub fn unmatched(&self) -> u64 {
-        self.unmatched
+    /// How many requests never had a response, since this was last asked: the server died, was blocked, refused them by quota, or
+    /// lost this very device.
+    pub fn take_unmatched(&mut self) -> u64 {
+        std::mem::take(&mut self.unmatched)
+    }
+
+    /// The requests that wait, oldest first, the newest [`MAX_KEPT`] of them: each as a hash of its id and its time.
+    pub fn waiting(&self) -> Vec<(u64, Timestamp)> {
+        let waits = |(id, asked): &&(u64, Timestamp)| self.waiting.get(id) == Some(asked);
+        let mut newest: Vec<_> = self.order.iter().rev().filter(waits).take(MAX_KEPT).copied().collect();
+        newest.reverse();
+        newest
+    }
+
+    /// The requests that waited, as [`Pairs::waiting`] told them.
+    pub fn restore(waiting: Vec<(u64, Timestamp)>) -> Self {
+        Self { waiting: waiting.iter().copied().collect(), order: waiting.into(), unmatched: 0 }
     }
 
     fn give_up_oldest(&mut self) {

@@ -1,6 +1,7 @@
 //! One line to one entry. A bad line costs itself, and says why in one word, never with a piece of its content.
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 
@@ -12,7 +13,8 @@ const BEGINNINGS: [&[u8]; 4] = [b"{\"time\":\"", b"{\"auth\":{", b"{\"request\":
 const HASHED: &str = "hmac-sha256:";
 
 /// Why a line is no entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BadReason {
     /// Nothing but white space.
     Empty,

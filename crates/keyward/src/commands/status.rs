@@ -5,7 +5,7 @@ use super::daemon_client::Daemon;
 use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
-use crate::daemon::board::Status;
+use crate::daemon::board::{AuditView, Status};
 use crate::view::{self, SecretView};
 use anyhow::{Result, bail};
 use jiff::Timestamp;
@@ -61,6 +61,9 @@ fn overview(status: &Status, by_daemon: bool) {
     for (node, view) in &status.nodes {
         output::line(&format!("Vault {node}: {}  {}", view.state, view.detail));
     }
+    for (node, audit) in status.audit.iter().filter(|(_, audit)| audit.bad_lines > 0) {
+        output::line(&format!("Audit log of {node}: {}", bad_lines(audit)));
+    }
     if by_daemon && !status.waiting_for.is_empty() {
         output::line(&format!("Not ready yet; waiting for: {}", status.waiting_for.join(", ")));
     }
@@ -79,6 +82,14 @@ fn overview(status: &Status, by_daemon: bool) {
         })
         .collect();
     output::line(&output::table(&["SECRET", "CLASS", "STATE", "LAST PROVED", "NEXT SLOT", "NEXT"], &rows));
+}
+
+/// How many lines could not be understood, and where the newest stands.
+fn bad_lines(audit: &AuditView) -> String {
+    let count = format!("{} lines could not be understood", audit.bad_lines);
+    let Some(newest) = audit.bad_places.last() else { return count };
+    let (offset, file, length) = (newest.place.offset, newest.place.file, newest.length);
+    format!("{count}; the newest ({}) at byte {offset} of the file with inode {file}, {length} bytes long", newest.reason.label())
 }
 
 /// A time to the second: fractions say nothing to a person.

@@ -30,6 +30,12 @@ pub struct AuditView {
     pub lines: u64,
     /// Bytes not yet read.
     pub behind_bytes: u64,
+    /// Lines that could not be understood, all in all.
+    #[serde(default)]
+    pub bad_lines: u64,
+    /// Where the newest of them stand (never what they say), oldest first.
+    #[serde(default)]
+    pub bad_places: Vec<keyward_audit::BadPlace>,
 }
 
 /// Keyward's own token.

@@ -64,6 +64,10 @@ families! {
     AUDIT_LINES: Counter "keyward_audit_lines_total" ["node", "kind"];
     /// Lines that could not be understood, by reason.
     AUDIT_BAD_LINES: Counter "keyward_audit_bad_lines_total" ["node", "reason"];
+    /// From the request's line to the response's, by the server's clock.
+    AUDIT_SECONDS: Histogram "keyward_audit_call_seconds" ["node", "mount_type"];
+    /// Requests without response (the server died, was blocked or sealed) and responses without request (it stands before the log began).
+    AUDIT_UNMATCHED: Counter "keyward_audit_unmatched_total" ["node", "kind"];
     /// The time of the last entry read.
     AUDIT_LAST_ENTRY: Gauge "keyward_audit_last_entry_timestamp_seconds" ["node"];
     /// From the last entry's own time to the moment it was counted.

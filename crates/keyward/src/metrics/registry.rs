@@ -87,6 +87,18 @@ impl Series {
         }
     }
 
+    /// Sets a histogram to what was counted elsewhere: `below` holds, for each of [`BUCKETS`], how many fell below it and above the
+    /// bound before it.
+    pub fn set_histogram(&self, below: &[u64; BUCKETS.len()], count: u64, sum: f64) {
+        if let Cells::Histogram { buckets, count: all, sum: total } = self.0.as_ref() {
+            for (cell, below) in buckets.iter().zip(below) {
+                cell.store(*below, Ordering::Relaxed);
+            }
+            all.store(count, Ordering::Relaxed);
+            total.store(sum.to_bits(), Ordering::Relaxed);
+        }
+    }
+
     /// A counter's or gauge's value; a histogram's count.
     pub fn get(&self) -> f64 {
         match self.0.as_ref() {

@@ -1,158 +1,81 @@
-//! What is counted of one audit log. It keeps its series at hand: no line pays for finding them by their labels' texts.
+//! What was counted of one audit log, shown as metrics. The counting itself is `keyward-audit`'s, which knows no metrics.
 
-use crate::metrics::registry::Series;
+use crate::metrics::registry::{BUCKETS, Series};
 use crate::metrics::{Metrics, families as f};
-use foldhash::fast::RandomState;
 use jiff::Timestamp;
-use keyward_audit::{BadReason, ErrorClass, Fact, LabelBook, MAX_MOUNTS, NO_MOUNT, OTHER, Operation, Outcome, RuleId, Severity};
+use keyward_audit::{BadReason, ErrorClass, LATENCY_BOUNDS, LINE_KINDS, Operation, Outcome, Row, RuleId, Severity, Tally};
 use keyward_tail::Counters;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
 
-/// The figures of one audit log.
+/// The series of one audit log.
 pub struct Counts {
     metrics: Metrics,
     node: String,
-    known: Vec<String>,
-    book: LabelBook,
-    mounts: HashMap<String, Vec<Cells>, RandomState>,
+    /// By the tally's row, then by operation and outcome; made when first needed.
+    rows: Vec<[[Option<Series>; Outcome::ALL.len()]; Operation::ALL.len()]>,
+    latencies: Vec<Series>,
     errors: [Series; ErrorClass::ALL.len()],
-    lines: [Series; KINDS.len()],
+    lines: [Series; LINE_KINDS.len()],
     bad: [Series; BadReason::ALL.len()],
+    unmatched: [Series; 2],
     findings: Findings,
 }
 
-/// The series of one mount and mount type, made when first needed.
-struct Cells {
-    mount_type: String,
-    cells: [[Option<Series>; Outcome::ALL.len()]; Operation::ALL.len()],
-}
-
-/// The values of the label `kind`.
-const KINDS: [&str; 3] = ["request", "response", "other"];
-
-/// Figures at rest, so that they move with the place in the log.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "format")]
-pub enum Saved {
-    /// The first format.
-    #[serde(rename = "1")]
-    V1(SavedV1),
-}
-
-/// The first format of [`Saved`].
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SavedV1 {
-    entries: Vec<SavedEntry>,
-    errors: BTreeMap<String, f64>,
-    lines: BTreeMap<String, f64>,
-    bad: BTreeMap<String, f64>,
-    /// By rule, then by severity.
-    findings: BTreeMap<String, BTreeMap<String, u64>>,
-    /// The time of the last entry.
-    pub last_entry: Option<Timestamp>,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct SavedEntry {
-    operation: String,
-    mount: String,
-    mount_type: String,
-    result: String,
-    count: f64,
-}
+/// The registry's histograms have the tally's bounds.
+const _: () = {
+    let mut bound = 0;
+    while bound < BUCKETS.len() {
+        assert!(BUCKETS[bound].to_bits() == LATENCY_BOUNDS[bound].to_bits());
+        bound += 1;
+    }
+};
 
 impl Counts {
-    /// The figures of this node: as they were at rest, or at zero. Whatever the registry held of the node before is forgotten, so
-    /// that a task that is started again counts nothing twice.
-    pub fn new(metrics: &Metrics, node: &str, saved: SavedV1) -> Self {
+    /// The series of this node, at zero until something is shown. Whatever the registry held of the node before is forgotten, so that a
+    /// task that is started again counts nothing twice.
+    pub fn new(metrics: &Metrics, node: &str) -> Self {
         for family in f::ALL.iter().filter(|family| family.name.starts_with("keyward_audit_")) {
             metrics.registry().retain(family, "node", |label| label != node);
         }
-        let restored = |saved: &BTreeMap<String, f64>, family, label: &str| {
-            let series = metrics.series(family, &[node, label]);
-            series.set(saved.get(label).copied().unwrap_or_default());
-            series
-        };
-        let mut counts = Self {
-            errors: ErrorClass::ALL.map(|class| restored(&saved.errors, &f::AUDIT_ERRORS, class.label())),
-            lines: KINDS.map(|kind| restored(&saved.lines, &f::AUDIT_LINES, kind)),
-            bad: BadReason::ALL.map(|reason| restored(&saved.bad, &f::AUDIT_BAD_LINES, reason.label())),
-            findings: Findings::new(metrics, &saved.findings),
-            metrics: metrics.clone(),
-            node: node.to_owned(),
-            known: Vec::new(),
-            book: LabelBook::default(),
-            mounts: HashMap::default(),
-        };
         for gauge in [&f::AUDIT_LAST_ENTRY, &f::AUDIT_LAG_SECONDS, &f::AUDIT_LAG_BYTES, &f::AUDIT_READABLE] {
             metrics.series(gauge, &[node]);
         }
-        counts.learn(saved.entries.iter().map(|entry| entry.mount.clone()));
-        for entry in &saved.entries {
-            counts.restore(entry);
-        }
-        for mount in [OTHER, NO_MOUNT] {
-            counts.series(mount, mount, Operation::Read, Outcome::Ok);
-        }
-        counts.last_entry(saved.last_entry);
+        let counts = Self {
+            rows: Vec::new(),
+            latencies: Vec::new(),
+            errors: ErrorClass::ALL.map(|class| metrics.series(&f::AUDIT_ERRORS, &[node, class.label()])),
+            lines: LINE_KINDS.map(|kind| metrics.series(&f::AUDIT_LINES, &[node, kind])),
+            bad: BadReason::ALL.map(|reason| metrics.series(&f::AUDIT_BAD_LINES, &[node, reason.label()])),
+            unmatched: ["request", "response"].map(|kind| metrics.series(&f::AUDIT_UNMATCHED, &[node, kind])),
+            findings: Findings::new(metrics),
+            metrics: metrics.clone(),
+            node: node.to_owned(),
+        };
         counts.file(&Counters::default());
         counts
     }
 
-    /// Mounts that the server has, with their types: each is there from now on, at zero.
-    pub fn know(&mut self, mounts: &BTreeMap<String, String>) {
-        self.learn(mounts.keys().cloned());
-        for (mount, kind) in mounts {
-            if self.known.contains(mount) {
-                self.series(mount, LabelBook::type_label(kind), Operation::Read, Outcome::Ok);
+    /// Shows what was counted. Costs what has changed, not what there is.
+    pub fn show(&mut self, tally: &mut Tally) {
+        for (number, row) in tally.changed_rows() {
+            if self.rows.len() <= number {
+                self.rows.resize_with(number + 1, Default::default);
+            }
+            if let Some(cells) = self.rows.get_mut(number) {
+                show_row(&self.metrics, &self.node, row, cells);
             }
         }
-    }
-
-    /// One line's kind.
-    pub fn line(&self, kind: &str) {
-        let index = KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len() - 1);
-        if let Some(series) = self.lines.get(index) {
-            series.inc();
+        for (mount_type, _) in tally.latencies().iter().skip(self.latencies.len()) {
+            self.latencies.push(self.metrics.series(&f::AUDIT_SECONDS, &[&self.node, mount_type]));
         }
-    }
-
-    /// One line that is no entry.
-    pub fn bad_line(&self, reason: BadReason) {
-        if let Some(series) = self.bad.get(reason as usize) {
-            series.inc();
+        for (series, (_, latency)) in self.latencies.iter().zip(tally.latencies()) {
+            series.set_histogram(&latency.buckets, latency.count, latency.seconds());
         }
-    }
-
-    /// One call. Its mount is learnt if it is new: the server writes a mount only where it routed to one.
-    pub fn call(&mut self, fact: &Fact<'_>) {
-        let mut mount = self.book.mount_point(fact);
-        if mount == OTHER && self.known.len() < MAX_MOUNTS {
-            self.learn([format!("{}{}", fact.namespace, fact.mount_point)]);
-            mount = self.book.mount_point(fact);
-        }
-        let mount_type = LabelBook::mount_type(fact);
-        let at_hand = self.mounts.get(mount).and_then(|kinds| kinds.iter().find(|kind| kind.mount_type == mount_type));
-        if let Some(series) = at_hand.and_then(|kind| kind.cells.get(fact.operation as usize)?.get(fact.outcome as usize)?.as_ref()) {
-            series.inc();
-        } else {
-            let mount = mount.to_owned();
-            self.series(&mount, mount_type, fact.operation, fact.outcome).inc();
-        }
-        if let Some(series) = fact.error.and_then(|class| self.errors.get(class as usize)) {
-            series.inc();
-        }
-    }
-
-    /// One finding.
-    pub fn finding(&mut self, rule: RuleId, severity: Severity) {
-        self.findings.count(rule, severity);
-    }
-
-    /// The time of the last entry.
-    pub fn last_entry(&self, time: Option<Timestamp>) {
-        self.gauge(&f::AUDIT_LAST_ENTRY, time.map_or(0.0, seconds));
+        set_all(&self.errors, tally.errors());
+        set_all(&self.lines, tally.lines());
+        set_all(&self.bad, tally.bad());
+        set_all(&self.unmatched, &[tally.unmatched_requests(), tally.unmatched_responses()]);
+        self.findings.show(tally.findings());
+        self.gauge(&f::AUDIT_LAST_ENTRY, tally.last_entry().map_or(0.0, seconds));
     }
 
     /// How long after the last entry's own time it was counted.
@@ -181,76 +104,7 @@ impl Counts {
 
     /// The process ends: what was counted stays on the page to the last.
     pub fn leave_standing(&mut self) {
-        self.findings.added = Default::default();
-    }
-
-    /// These figures at rest.
-    pub fn saved(&self, last_entry: Option<Timestamp>) -> Saved {
-        let named = |labels: &[&'static str], series: &[Series]| {
-            labels.iter().map(|l| (*l).to_owned()).zip(series.iter().map(Series::get)).collect()
-        };
-        Saved::V1(SavedV1 {
-            entries: self.saved_entries(),
-            errors: named(&ErrorClass::ALL.map(ErrorClass::label), &self.errors),
-            lines: named(&KINDS, &self.lines),
-            bad: named(&BadReason::ALL.map(BadReason::label), &self.bad),
-            findings: self.findings.saved(),
-            last_entry,
-        })
-    }
-
-    fn saved_entries(&self) -> Vec<SavedEntry> {
-        let mut entries = Vec::new();
-        for (mount, kinds) in &self.mounts {
-            for kind in kinds {
-                for (operation, cells) in Operation::ALL.iter().zip(&kind.cells) {
-                    for (outcome, series) in Outcome::ALL.iter().zip(cells) {
-                        let Some(series) = series else { continue };
-                        entries.push(SavedEntry {
-                            operation: operation.label().to_owned(),
-                            mount: mount.clone(),
-                            mount_type: kind.mount_type.clone(),
-                            result: outcome.label().to_owned(),
-                            count: series.get(),
-                        });
-                    }
-                }
-            }
-        }
-        entries
-    }
-
-    fn restore(&mut self, entry: &SavedEntry) {
-        let operation = Operation::ALL.into_iter().find(|o| o.label() == entry.operation).unwrap_or(Operation::Other);
-        let Some(outcome) = Outcome::ALL.into_iter().find(|o| o.label() == entry.result) else { return };
-        self.series(&entry.mount, &entry.mount_type, operation, outcome).set(entry.count);
-    }
-
-    fn series(&mut self, mount: &str, mount_type: &str, operation: Operation, outcome: Outcome) -> Series {
-        let labels = [self.node.as_str(), operation.label(), mount, mount_type, outcome.label()];
-        let series = self.metrics.series(&f::AUDIT_ENTRIES, &labels);
-        let kinds = self.mounts.entry(mount.to_owned()).or_default();
-        if !kinds.iter().any(|kind| kind.mount_type == mount_type) {
-            kinds.push(Cells { mount_type: mount_type.to_owned(), cells: Default::default() });
-        }
-        let kind = kinds.iter_mut().find(|kind| kind.mount_type == mount_type);
-        if let Some(cell) = kind.and_then(|kind| kind.cells.get_mut(operation as usize)?.get_mut(outcome as usize)) {
-            *cell = Some(series.clone());
-        }
-        series
-    }
-
-    fn learn(&mut self, mounts: impl IntoIterator<Item = String>) {
-        let before = self.known.len();
-        for mount in mounts {
-            let is_label = mount.is_empty() || mount == OTHER || mount == NO_MOUNT;
-            if !is_label && self.known.len() < MAX_MOUNTS && !self.known.contains(&mount) {
-                self.known.push(mount);
-            }
-        }
-        if self.known.len() > before {
-            self.book = LabelBook::new(self.known.iter().cloned());
-        }
+        self.findings.shown = Default::default();
     }
 
     fn gauge(&self, family: &crate::metrics::registry::Family, value: f64) {
@@ -258,53 +112,54 @@ impl Counts {
     }
 }
 
+/// A mount's cells that are not zero; its reads are there from the start.
+fn show_row(metrics: &Metrics, node: &str, row: &Row, cells: &mut [[Option<Series>; Outcome::ALL.len()]; Operation::ALL.len()]) {
+    for ((operation, counts), cells) in Operation::ALL.into_iter().zip(&row.cells).zip(cells) {
+        for ((outcome, count), cell) in Outcome::ALL.into_iter().zip(counts).zip(cells) {
+            let from_the_start = (operation, outcome) == (Operation::Read, Outcome::Ok);
+            if *count > 0 || from_the_start {
+                let labels = [node, operation.label(), &row.mount, row.mount_type, outcome.label()];
+                cell.get_or_insert_with(|| metrics.series(&f::AUDIT_ENTRIES, &labels)).set(as_float(*count));
+            }
+        }
+    }
+}
+
+fn set_all(series: &[Series], counts: &[u64]) {
+    for (series, count) in series.iter().zip(counts) {
+        series.set(as_float(*count));
+    }
+}
+
 /// Findings, whose series all nodes share: what this node has added is known, and is taken back when it is followed no longer.
 struct Findings {
     series: [[Series; Severity::ALL.len()]; RuleId::ALL.len()],
-    added: [[u64; Severity::ALL.len()]; RuleId::ALL.len()],
+    shown: [[u64; Severity::ALL.len()]; RuleId::ALL.len()],
 }
 
 impl Findings {
-    fn new(metrics: &Metrics, saved: &BTreeMap<String, BTreeMap<String, u64>>) -> Self {
+    fn new(metrics: &Metrics) -> Self {
         let series = RuleId::ALL.map(|rule| Severity::ALL.map(|severity| metrics.series(&f::FINDINGS, &[rule.name(), severity.label()])));
-        let added = RuleId::ALL.map(|rule| {
-            Severity::ALL.map(|severity| saved.get(rule.name()).and_then(|s| s.get(severity.label())).copied().unwrap_or_default())
-        });
-        let all = Self { series, added };
-        all.each(|series, added| series.add(as_float(added)));
-        all
+        Self { series, shown: Default::default() }
     }
 
-    fn count(&mut self, rule: RuleId, severity: Severity) {
-        let (rule, severity) = (rule as usize, severity as usize);
-        if let Some(added) = self.added.get_mut(rule).and_then(|row| row.get_mut(severity)) {
-            *added += 1;
+    fn show(&mut self, findings: &[[u64; Severity::ALL.len()]; RuleId::ALL.len()]) {
+        if self.shown == *findings {
+            return;
         }
-        if let Some(series) = self.series.get(rule).and_then(|row| row.get(severity)) {
-            series.inc();
+        for ((series, shown), count) in self.series.iter().flatten().zip(self.shown.iter().flatten()).zip(findings.iter().flatten()) {
+            series.add(as_float(*count) - as_float(*shown));
         }
-    }
-
-    fn saved(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
-        let row = |row: &[u64; Severity::ALL.len()]| {
-            let counted = Severity::ALL.into_iter().zip(row).filter(|(_, count)| **count > 0);
-            counted.map(|(severity, count)| (severity.label().to_owned(), *count)).collect::<BTreeMap<_, _>>()
-        };
-        let rows = RuleId::ALL.into_iter().zip(&self.added).map(|(rule, counts)| (rule.name().to_owned(), row(counts)));
-        rows.filter(|(_, counts)| !counts.is_empty()).collect()
-    }
-
-    fn each(&self, apply: impl Fn(&Series, u64)) {
-        for (series, added) in self.series.iter().flatten().zip(self.added.iter().flatten()) {
-            apply(series, *added);
-        }
+        self.shown = *findings;
     }
 }
 
 impl Drop for Findings {
     fn drop(&mut self) {
         // Whoever follows the node next, in this process, adds what was committed.
-        self.each(|series, added| series.add(-as_float(added)));
+        for (series, shown) in self.series.iter().flatten().zip(self.shown.iter().flatten()) {
+            series.add(-as_float(*shown));
+        }
     }
 }
 

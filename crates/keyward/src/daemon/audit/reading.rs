@@ -2,7 +2,7 @@
 //!
 //! It blocks on files, so it is a thread and no task. What it must know of the world comes through its [`Inbox`].
 
-use super::counts::{Counts, Saved, SavedV1};
+use super::counts::Counts;
 use super::inbox::{Inbox, News};
 use super::managed::{Splits, Wanted};
 use super::own::Marks;
@@ -10,7 +10,7 @@ use super::told;
 use crate::daemon::shared::Shared;
 use crate::ports::Coverage;
 use jiff::{SignedDuration, Timestamp};
-use keyward_audit::{BadReason, Fact, Finding, ManagedPaths, Own, Pairs, RuleBook, parse};
+use keyward_audit::{Finding, Pipeline, Place, RuleBook, Usage, UsageDoor};
 use keyward_store::{AuditCommit, AuditState};
 use keyward_tail::{Checkpoint, Event, Follower, Line, Options};
 use std::path::PathBuf;
@@ -22,12 +22,10 @@ use tokio::runtime::Handle;
 const LOOK: Duration = Duration::from_millis(200);
 /// The place is written down at most so often while lines come.
 const COMMIT: Duration = Duration::from_secs(1);
-/// More findings than this between two commits are counted and not kept one by one.
+/// More findings than this between two commits are counted and told, and not kept one by one.
 const KEPT: usize = 1_000;
 /// Who has not read for so long is forgotten.
 const USAGE_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// A request whose response has not come for so long never had one.
-const PAIR_AGE: SignedDuration = SignedDuration::from_mins(5);
 
 /// What one log's thread works with.
 pub struct Reading {
@@ -40,24 +38,33 @@ pub struct Reading {
     committed: Instant,
     dirty: bool,
     in_trouble: bool,
-    /// How many of the findings since the last commit were told.
-    raised: usize,
+    /// The findings since the last commit, at most [`KEPT`].
+    found: Vec<Finding>,
 }
 
-/// Everything that a line changes.
+/// What lines change, and what it is judged by.
 struct Mind {
+    pipeline: Pipeline,
     counts: Counts,
-    coverage: Arc<Mutex<Coverage>>,
-    rules: RuleBook,
-    paths: ManagedPaths,
+    coverage: Shelf,
     marks: Marks,
-    own: Own,
-    pairs: Pairs,
     wanted: Wanted,
     splits: Splits,
-    found: Vec<Finding>,
-    bad: Vec<BadReason>,
-    last_entry: Option<Timestamp>,
+}
+
+/// The coverage, which the gate looks at too.
+struct Shelf(Arc<Mutex<Coverage>>);
+
+impl Shelf {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Coverage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UsageDoor for Shelf {
+    fn with<R>(&mut self, act: impl FnOnce(&mut Usage) -> R) -> R {
+        act(&mut self.lock().usage)
+    }
 }
 
 impl Reading {
@@ -69,25 +76,19 @@ impl Reading {
     pub fn open(shared: Arc<Shared>, node: &str, path: PathBuf, state: Option<AuditState>, inbox: Arc<Inbox>) -> Result<Self, String> {
         let checkpoint = state.as_ref().map(|s| Checkpoint::decode(&s.checkpoint_json)).transpose().map_err(|e| e.to_string())?;
         let follower = Follower::open(&path, checkpoint, Options::default()).map_err(|e| e.to_string())?;
-        let saved =
-            state.as_ref().and_then(|s| serde_json::from_str(&s.metrics_json).ok()).map_or_else(SavedV1::default, |Saved::V1(v1)| v1);
+        let saved = state.as_ref().and_then(|s| serde_json::from_str(&s.metrics_json).ok()).unwrap_or_default();
         let marks: Marks = state.as_ref().and_then(|s| serde_json::from_str(&s.counters_json).ok()).unwrap_or_default();
         let usage = state.as_ref().and_then(|s| serde_json::from_str(s.usage_json.as_deref()?).ok());
-        let last_entry = saved.last_entry;
-        let mind = Mind {
-            counts: Counts::new(&shared.metrics, node, saved),
-            coverage: Arc::new(Mutex::new(usage.map_or_else(Coverage::default, Coverage::restore))),
-            rules: RuleBook::defaults(),
-            paths: ManagedPaths::default(),
-            own: marks.own(),
+        let mut mind = Mind {
+            pipeline: Pipeline::restore(saved),
+            counts: Counts::new(&shared.metrics, node),
+            coverage: Shelf(Arc::new(Mutex::new(usage.map_or_else(Coverage::default, Coverage::restore)))),
             marks,
-            pairs: Pairs::default(),
             wanted: Wanted::default(),
             splits: Splits::new(),
-            found: Vec::new(),
-            bad: Vec::new(),
-            last_entry,
         };
+        mind.pipeline.own = mind.marks.own();
+        mind.counts.show(&mut mind.pipeline.tally);
         Ok(Self {
             shared,
             node: node.to_owned(),
@@ -98,13 +99,13 @@ impl Reading {
             committed: Instant::now(),
             dirty: false,
             in_trouble: false,
-            raised: 0,
+            found: Vec::new(),
         })
     }
 
     /// What this log shows of the secrets' readers.
     pub fn coverage(&self) -> Arc<Mutex<Coverage>> {
-        Arc::clone(&self.mind.coverage)
+        Arc::clone(&self.mind.coverage.0)
     }
 
     /// Reads until told to stop.
@@ -118,7 +119,7 @@ impl Reading {
                 let (at_end, lines) = self.look(began, quiet_about);
                 self.dirty |= lines > 0;
                 if at_end {
-                    lock(&self.mind.coverage).caught_up(began);
+                    self.mind.coverage.lock().caught_up(began);
                     break;
                 }
                 self.commit_in_time(runtime, false);
@@ -134,8 +135,16 @@ impl Reading {
 
     /// One look at the file: whether its end was reached, and how many lines were read.
     fn look(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) -> (bool, u64) {
-        let mind = &mut self.mind;
-        let outcome = self.follower.poll(&mut |line: Line<'_>| mind.line(line.bytes, now));
+        let Mind { pipeline, coverage, .. } = &mut self.mind;
+        let outcome = self.follower.poll(&mut |line: Line<'_>| {
+            pipeline.line(line.bytes, Place { file: line.file.inode, offset: line.offset }, now, coverage);
+        });
+        if let Some(first) = self.mind.pipeline.take_first_entry() {
+            self.mind.coverage.lock().reached(first);
+        }
+        let last_entry = self.mind.pipeline.tally.last_entry();
+        // What waits is judged by how far the log was read, so that an old log is not taken for a dead server.
+        self.mind.pipeline.expire(if outcome.at_end { now } else { last_entry.unwrap_or(now) });
         self.tell_findings(now, quiet_about);
         for event in &outcome.events {
             self.heed(event, now);
@@ -148,8 +157,8 @@ impl Reading {
         self.mind.counts.readable(!self.in_trouble);
         self.mind.counts.file(self.follower.counters());
         self.mind.counts.behind(self.follower.bytes_behind());
-        self.mind.counts.last_entry(self.mind.last_entry);
-        if let (Some(last), true) = (self.mind.last_entry, outcome.lines > 0) {
+        self.mind.counts.show(&mut self.mind.pipeline.tally);
+        if let (Some(last), true) = (last_entry, outcome.lines > 0) {
             self.mind.counts.lag(last, Timestamp::now());
         }
         if !self.in_trouble {
@@ -160,14 +169,17 @@ impl Reading {
     }
 
     fn tell_findings(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) {
-        for finding in self.mind.found.iter().skip(std::mem::replace(&mut self.raised, self.mind.found.len())) {
-            tracing::info!(rule = finding.rule.name(), node = self.node, "{}", told::sentence(finding, &self.node));
+        for finding in self.mind.pipeline.take_found() {
+            tracing::info!(rule = finding.rule.name(), node = self.node, "{}", told::sentence(&finding, &self.node));
             if quiet_about.is_none_or(|start| finding.time >= start) {
-                let window = self.mind.rules.settings(finding.rule).map_or(SignedDuration::ZERO, |s| s.window);
-                self.shared.alerts.raise(told::finding(finding, &self.node, window, now));
+                let window = self.mind.pipeline.rules.settings(finding.rule).map_or(SignedDuration::ZERO, |s| s.window);
+                self.shared.alerts.raise(told::finding(&finding, &self.node, window, now));
+            }
+            if self.found.len() < KEPT {
+                self.found.push(finding);
             }
         }
-        for reason in self.mind.bad.drain(..) {
+        for reason in self.mind.pipeline.take_bad() {
             if let Some(alert) = told::device(&self.node, reason, now) {
                 self.shared.alerts.raise(alert);
             }
@@ -184,11 +196,11 @@ impl Reading {
         };
         if let Some(why) = trouble {
             self.in_trouble = true;
-            lock(&self.mind.coverage).is_blind(&format!("the file {why}"));
+            self.mind.coverage.lock().is_blind(&format!("the file {why}"));
             self.shared.alerts.raise(told::file(&self.node, &self.path, &why, now));
         }
         if let Some(alert) = told::lost(&self.node, event, now) {
-            lock(&self.mind.coverage).lost(now);
+            self.mind.coverage.lock().lost(now);
             self.shared.alerts.raise(alert);
         }
     }
@@ -197,9 +209,11 @@ impl Reading {
         let state = if self.in_trouble { "cannot be read" } else { "followed" };
         let view = crate::daemon::board::AuditView {
             state: state.into(),
-            last_entry: self.mind.last_entry,
+            last_entry: self.mind.pipeline.tally.last_entry(),
             lines: self.follower.counters().lines,
             behind_bytes: self.follower.bytes_behind(),
+            bad_lines: self.mind.pipeline.tally.bad().iter().sum(),
+            bad_places: self.mind.pipeline.tally.bad_places().copied().collect(),
         };
         self.shared.board.update(|status| {
             status.audit.insert(self.node.clone(), view);
@@ -213,12 +227,11 @@ impl Reading {
         }
         self.committed = Instant::now();
         let now = Timestamp::now();
-        self.mind.pairs.expire(now, PAIR_AGE);
-        lock(&self.mind.coverage).usage.expire(now, USAGE_AGE);
+        self.mind.coverage.lock().usage.expire(now, USAGE_AGE);
         match self.commit(now).map(|commit| runtime.block_on(self.shared.store.commit_audit(commit))) {
             Ok(Ok(())) => {
                 self.dirty = false;
-                self.forget_findings();
+                self.found.clear();
                 self.shared.alerts.resolve(told::checkpoint_key(&self.node), "the place in the log is kept again");
             }
             Ok(Err(error)) => self.not_kept(&error.to_string(), now),
@@ -227,18 +240,13 @@ impl Reading {
     }
 
     fn not_kept(&mut self, why: &str, now: Timestamp) {
-        self.forget_findings(); // told already; only their place in the history is lost
+        self.found.clear(); // told already; only their place in the history is lost
         self.shared.alerts.raise(told::checkpoint(&self.node, why, "Keyward goes on reading, and tries again every second.", now));
-    }
-
-    fn forget_findings(&mut self) {
-        self.mind.found.clear();
-        self.raised = 0;
     }
 
     fn commit(&self, now: Timestamp) -> Result<AuditCommit, String> {
         let json = |what: Result<String, serde_json::Error>| what.map_err(|e| e.to_string());
-        let findings = self.mind.found.iter().take(KEPT).map(|finding| keyward_store::Finding {
+        let findings = self.found.iter().map(|finding| keyward_store::Finding {
             node: self.node.clone(),
             rule: finding.rule.name().to_owned(),
             severity: finding.severity.label().to_owned(),
@@ -249,8 +257,8 @@ impl Reading {
             node: self.node.clone(),
             checkpoint_json: self.follower.checkpoint().encode().map_err(|e| e.to_string())?,
             counters_json: json(serde_json::to_string(&self.mind.marks))?,
-            metrics_json: json(serde_json::to_string(&self.mind.counts.saved(self.mind.last_entry)))?,
-            usage_json: Some(json(serde_json::to_string(&lock(&self.mind.coverage).state()))?),
+            metrics_json: json(serde_json::to_string(&self.mind.pipeline.snapshot()))?,
+            usage_json: Some(json(serde_json::to_string(&self.mind.coverage.lock().state()))?),
             findings: findings.collect(),
             alerts: None,
             at: now,
@@ -259,51 +267,19 @@ impl Reading {
 }
 
 impl Mind {
-    /// One line.
-    fn line(&mut self, bytes: &[u8], now: Timestamp) {
-        let entry = match parse(bytes) {
-            Ok(entry) => entry,
-            Err(bad) => {
-                self.counts.line("other");
-                self.counts.bad_line(bad.reason);
-                if !self.bad.contains(&bad.reason) {
-                    self.bad.push(bad.reason);
-                }
-                return;
-            }
-        };
-        self.counts.line(&entry.kind);
-        let fact = Fact::of(&entry, now);
-        self.last_entry = Some(self.last_entry.map_or(fact.time, |last| last.max(fact.time)));
-        let _ = self.pairs.observe(&fact);
-        if fact.counts() {
-            self.counts.call(&fact);
-        }
-        let managed = self.paths.touch(&fact);
-        let mut coverage = lock(&self.coverage);
-        coverage.reached(fact.time);
-        let before = self.found.len();
-        self.rules.observe(&fact, managed, &self.own, &coverage.usage, &mut self.found);
-        coverage.usage.observe(&fact, managed, &self.own);
-        drop(coverage);
-        for finding in self.found.get(before..).unwrap_or_default() {
-            self.counts.finding(finding.rule, finding.severity);
-        }
-    }
-
     fn hear(&mut self, news: News) {
         if let Some(marks) = news.own {
             self.marks.join(marks);
-            self.own = self.marks.own();
+            self.pipeline.own = self.marks.own();
         }
         if let Some(mounts) = news.mounts {
-            self.counts.know(&mounts);
+            self.pipeline.tally.know(mounts.iter().map(|(mount, kind)| (mount.as_str(), kind.as_str())));
         }
         let places = news.config.is_some() || news.splits.is_some();
         if let Some((wanted, mut rules)) = news.config {
-            rules.continue_from(std::mem::replace(&mut self.rules, RuleBook::defaults()));
-            self.rules = rules;
-            lock(&self.coverage).usage.keep_only(|secret| wanted.has(secret));
+            rules.continue_from(std::mem::replace(&mut self.pipeline.rules, RuleBook::defaults()));
+            self.pipeline.rules = rules;
+            self.coverage.lock().usage.keep_only(|secret| wanted.has(secret));
             self.wanted = wanted;
         }
         if let Some(splits) = news.splits {
@@ -311,12 +287,8 @@ impl Mind {
         }
         if places {
             let (paths, watched) = self.wanted.paths(&self.splits);
-            self.paths = paths;
-            lock(&self.coverage).watch(&watched);
+            self.pipeline.paths = paths;
+            self.coverage.lock().watch(&watched);
         }
     }
-}
-
-fn lock(coverage: &Mutex<Coverage>) -> std::sync::MutexGuard<'_, Coverage> {
-    coverage.lock().unwrap_or_else(PoisonError::into_inner)
 }
