@@ -53,7 +53,11 @@ impl Engine {
             _ => Vec::new(),
         };
         let notes = Self::notes(spec, job, now);
-        let Some(record) = job.record.clone().finished(job.version, now, later) else {
+        let mut record = job.record.clone();
+        if let (Ok(work), false) = (job.work(), job.tends()) {
+            record.kept = spec.kind.keeps(work);
+        }
+        let Some(record) = record.finished(job.version, now, later) else {
             return illegal("only what is staged can be finished");
         };
         let went = self.write(spec, job, record, Held::default()).await;

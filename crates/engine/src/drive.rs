@@ -118,6 +118,17 @@ impl Job {
         *self.saga.table() == TEND
     }
 
+    /// The same, to be looked at while the heartbeat writes.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self {
+            record: self.record.clone(),
+            held: self.held.duplicate(),
+            ask: Ask { person: self.ask.person.clone(), ..Ask::default() },
+            failure: None,
+            ..*self
+        }
+    }
+
     pub(crate) fn rotation(&self) -> &str {
         self.record.attempt().map_or("", |a| &a.rotation)
     }
@@ -126,7 +137,7 @@ impl Job {
 /// What came of one state: what the driving function is told, and why if it went wrong.
 pub(crate) type Went = (Event, Option<Failure>);
 
-fn went(result: Result<(), Trouble>) -> Went {
+pub(crate) fn went(result: Result<(), Trouble>) -> Went {
     match result {
         Ok(()) => (Event::Done, None),
         Err(Trouble::Stale) => (Event::Stale, None),
@@ -296,7 +307,8 @@ impl Engine {
         match job.saga.state {
             State::Do(Step::Stage) => self.stage(spec, job).await,
             State::Do(Step::Publish) => self.publish(spec, job).await,
-            State::Race => self.race(spec, job).await,
+            State::Race if job.saga.table().has_race() => self.race(spec, job).await,
+            State::Do(Step::Issue) => self.issue(spec, job).await,
             State::Do(Step::Finish) => self.finish(spec, job).await,
             State::Reread(_) => self.reread(spec, job).await,
             State::Recover if job.saga.table().has_race() => self.reread(spec, job).await,
@@ -310,13 +322,7 @@ impl Engine {
     }
 
     async fn in_the_world(&self, spec: &Spec, job: &mut Job, state: State) -> Went {
-        let snapshot = Job {
-            record: job.record.clone(),
-            held: job.held.duplicate(),
-            ask: Ask { person: job.ask.person.clone(), ..Ask::default() },
-            failure: None,
-            ..*job
-        };
+        let snapshot = job.snapshot();
         let act = self.act(spec, &snapshot, state);
         self.beside_heartbeat(spec, job, act).await.unwrap_or_else(|lost| lost)
     }
@@ -340,6 +346,7 @@ impl Engine {
                 Ok(work) => went(kind.undo(step, work).await),
                 Err(failure) => (failure.event(), Some(failure)),
             },
+            State::Race => self.bar(spec, job, pivot).await,
             State::Recover => self.probe(spec, job, pivot).await,
             State::Probe(step) => self.probe(spec, job, step).await,
             other => (Event::Failed { again: false }, Some(Failure::lasting(Class::Invalid, format!("{other:?} is no act")))),
@@ -386,7 +393,7 @@ impl Engine {
     }
 
     /// Runs `act` while the record is touched at a third of the lease, so that nobody takes it over meanwhile.
-    async fn beside_heartbeat<T>(&self, spec: &Spec, job: &mut Job, act: impl Future<Output = T>) -> Result<T, Went> {
+    pub(crate) async fn beside_heartbeat<T>(&self, spec: &Spec, job: &mut Job, act: impl Future<Output = T>) -> Result<T, Went> {
         let mut act = std::pin::pin!(act);
         loop {
             tokio::select! {

@@ -32,6 +32,10 @@ pub struct DraftInput<'a> {
     pub random: &'a dyn Source,
     /// Values that a person brought.
     pub supplied: Option<&'a Values>,
+    /// The rotation's id: a label for what others make.
+    pub rotation: &'a str,
+    /// What is known of the present value, from [`Kind::keeps`].
+    pub kept: &'a BTreeMap<String, String>,
 }
 
 /// A candidate, not yet stored.
@@ -106,7 +110,27 @@ pub trait Kind: Send + Sync {
     /// Makes a candidate.
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure>;
 
-    /// Apply, Rotate or Verify; for Confirm, `live` is what consumers read and already holds the candidate.
+    /// The step `Issue`: what the system made, to be written into the record at once. `new` and `publish` take the place of what was staged,
+    /// `facts` are added.
+    ///
+    /// Called again after a crash or a lost answer: it must then find and revoke what the earlier call may have left, by the label or the
+    /// accessor among the facts, or fail, so that the rotation is rolled back and its undo does so.
+    async fn issue(&self, _work: Work<'_>) -> Result<Draft, Trouble> {
+        Err(Failure::lasting(Class::Invalid, "this kind issues nothing").into())
+    }
+
+    /// What stays known of the present value once this rotation is finished; never a value.
+    fn keeps(&self, _work: Work<'_>) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// For a kind whose pivot is no publication: makes the pivot impossible for this rotation from now on. `false`: it has happened already,
+    /// and the rotation goes forward.
+    async fn bar(&self, pivot: Step, work: Work<'_>) -> Result<bool, Failure> {
+        Ok(!self.probe(pivot, work).await?)
+    }
+
+    /// Apply, Rotate, Handover or Verify; for Confirm, `live` is what consumers read and already holds the candidate.
     async fn act(&self, step: Step, work: Work<'_>, live: &Document) -> Result<(), Trouble>;
 
     /// Whether a step whose answer was lost has happened. Idempotent steps may say no.

@@ -8,6 +8,7 @@ pub mod agenda;
 mod closing;
 mod drive;
 mod failure;
+mod issue;
 mod kind;
 pub mod kinds;
 mod observer;

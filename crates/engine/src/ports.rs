@@ -1,5 +1,9 @@
 //! The ports: everything the engine asks of the world, as traits. The binary plugs the real clients in.
 
+mod redis;
+
+pub use redis::{Redis, RedisClient};
+
 use crate::failure::Failure;
 use async_trait::async_trait;
 use jiff::Timestamp;

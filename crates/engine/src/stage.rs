@@ -26,18 +26,19 @@ impl Engine {
         if let (Some(path), 0) = (spec.kind.path(), live.version) {
             live = self.create_empty(path).await?;
         }
-        let now = self.clock.now();
+        let (now, rotation) = (self.clock.now(), self.fresh_id()?);
         let fences = spec.kind.fences().await?;
         let mut held = Held { old: named(&live, &spec.kind.fields()), ..job.held.duplicate() };
         let mut facts = BTreeMap::new();
         if !job.tends() {
-            let input = DraftInput { live: &live, now, random: self.random.as_ref(), supplied: job.ask.supplied.as_ref() };
+            let (supplied, kept) = (job.ask.supplied.as_ref(), &job.record.kept);
+            let input = DraftInput { live: &live, now, random: self.random.as_ref(), supplied, rotation: &rotation, kept };
             let draft = spec.kind.draft(input).await?;
             held = Held { new: draft.new, publish: draft.publish, ..held };
             facts = draft.facts;
         }
         let attempt = Attempt {
-            rotation: self.fresh_id()?,
+            rotation,
             purpose: if job.tends() { Purpose::Tend } else { Purpose::Rotate { slot: job.ask.slot } },
             kind: job.saga.table().kind.to_owned(),
             owner: self.owner.clone(),

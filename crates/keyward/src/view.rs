@@ -171,6 +171,7 @@ fn pending(later: &Later) -> String {
     let at = later.not_before();
     match later {
         Later::Retire { role, .. } => format!("retire the user {role}, not before {at}"),
+        Later::Revoke { what, .. } => format!("revoke {what}, not before {at}"),
         Later::Promote { .. } => format!("make the next key the current one, not before {at}"),
         Later::Prune { .. } => format!("remove the previous value, not before {at}"),
     }

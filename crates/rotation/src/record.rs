@@ -33,6 +33,9 @@ pub struct Record {
     /// What is still to be done about older values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later: Vec<Later>,
+    /// What is known of the present value and needed when its time is over (an accessor, a lease): never a value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, String>,
     /// Versions of this record that held values and must be destroyed: first and last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<(u64, u64)>,
@@ -137,6 +140,18 @@ pub enum Later {
         /// Not before the grace is over.
         not_before: Timestamp,
     },
+    /// Have an older value refused by the system that accepts it.
+    Revoke {
+        /// What names it there: an accessor, a lease, a key's id, a password's mark. Never a value.
+        what: String,
+        /// What else is needed for it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        facts: BTreeMap<String, String>,
+        /// The number of the rotation that replaced it.
+        number: Number,
+        /// Not before the grace is over.
+        not_before: Timestamp,
+    },
     /// Publish the next key as the current one.
     Promote {
         /// When every verifier has had time to read it.
@@ -153,7 +168,10 @@ impl Later {
     /// The moment before which nothing happens.
     pub fn not_before(&self) -> Timestamp {
         match self {
-            Self::Retire { not_before, .. } | Self::Promote { not_before } | Self::Prune { not_before } => *not_before,
+            Self::Retire { not_before, .. }
+            | Self::Revoke { not_before, .. }
+            | Self::Promote { not_before }
+            | Self::Prune { not_before } => *not_before,
         }
     }
 }
@@ -170,6 +188,7 @@ impl Record {
             last_success: None,
             last_failure: None,
             later: Vec::new(),
+            kept: BTreeMap::new(),
             held: None,
             phase: Phase::Idle,
         }

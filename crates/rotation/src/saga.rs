@@ -13,7 +13,7 @@
 //! It never acts: it says what to do next, and is told how that went. Whatever was told, it ends: every retry counts
 //! against a bound ([`Limits`]), so that nothing is retried for ever.
 //!
-//! **Invariants** (explored exhaustively below): nothing is undone unless the race on the published path was won after
+//! **Invariants** (explored exhaustively below): nothing is undone unless the race for the pivot was won after
 //! the decision to go back was recorded; nothing is undone behind the pivot; every sequence of events ends.
 
 use crate::table::{Step, Table};
@@ -43,7 +43,8 @@ pub enum State {
     Recheck(Way),
     /// Record the decision to roll back.
     Turn,
-    /// Send an empty PATCH with check-and-set: if it wins, every frozen publisher is refused for ever.
+    /// Make the pivot impossible for ever, unless it has happened. For a published path: an empty PATCH with check-and-set; if it wins, every
+    /// frozen publisher is refused. `Live(Candidate)` says that the pivot has happened.
     Race,
     /// Take this step back.
     Undo(Step),
@@ -204,8 +205,7 @@ impl Saga {
     pub fn recover(table: &'static Table, way: Way) -> Self {
         let state = match way {
             Way::Forward => State::Recover,
-            Way::Back if table.has_race() => State::Race,
-            Way::Back => undo_or_close(table, table.pivot()),
+            Way::Back => State::Race,
         };
         Self { table, state, attempts: 0, laps: 0, turned: way == Way::Back }
     }
@@ -253,12 +253,9 @@ impl Saga {
             (State::Recheck(Way::Forward), Done) => goes(State::Do(Step::Publish)),
             (State::Recheck(Way::Back), Done) => goes(State::Race),
 
-            (State::Turn, Done) => {
-                let turned = Self { turned: true, ..self };
-                let then = if self.table.has_race() { State::Race } else { undo_or_close(self.table, self.table.pivot()) };
-                Ok(turned.to(then))
-            }
-            (State::Race, Done) => goes(undo_or_close(self.table, None)),
+            (State::Turn, Done) => Ok(Self { turned: true, ..self }.to(State::Race)),
+            (State::Race, Done) => goes(undo_or_close(self.table, self.table.pivot())),
+            (State::Race, Live(self::Live::Candidate)) => goes(self.behind(self.table.pivot())),
             (State::Race, Conflict | Unknown) => Ok(self.lap(State::Reread(Way::Back), limits)),
             (State::Race, Failed { .. }) => Ok(self.retry(State::Race, limits, || State::Park(Stuck::UndoFailed))),
             (State::Undo(step), Done) => goes(undo_or_close(self.table, Some(step))),

@@ -5,6 +5,7 @@ mod manual;
 mod postgres_password;
 mod postgres_two_users;
 mod random;
+mod redis_password;
 mod vault_static_role;
 
 pub use jwt_hmac::{JwtFields, JwtHmac};
@@ -12,6 +13,7 @@ pub use manual::Manual;
 pub use postgres_password::PostgresPassword;
 pub use postgres_two_users::{Laggards, PostgresTwoUsers, Readers, RetireWhen};
 pub use random::Random;
+pub use redis_password::RedisPassword;
 pub use vault_static_role::VaultStaticRole;
 
 use crate::failure::{Class, Failure};

@@ -2,6 +2,7 @@
 //! works, nothing is staged any more, and the record holds no value.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
+mod redis;
 mod scenes;
 mod world;
 
@@ -12,7 +13,7 @@ use keyward_engine::{Ask, Claims, Engine, Outcome, Settings, Spec, TendReport};
 use keyward_rotation::record::{Observation, Phase};
 use keyward_rotation::saga::{End, Stuck};
 use keyward_secret::{Generator, Secret, SystemRandom, Values};
-use scenes::{GRACE, KINDS, PATH, database_shape, set_up};
+use scenes::{GRACE, KINDS, PATH, check_target, database_shape, set_up};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{Fault, World, record_path};
@@ -58,6 +59,7 @@ async fn check_sound(world: &Arc<World>, spec: &Spec, what: &str) {
     }
     let live = world.newest(PATH);
     assert_eq!(live["other"], serde_json::json!({"kept": [1, 2]}), "{what}: an unnamed field changed");
+    check_target(world, spec, what);
     if spec.kind.table().kind.starts_with("postgres") || spec.kind.path().is_some() && spec.kind.table().kind.starts_with("vault") {
         let (user, password) = (live["username"].as_str().unwrap(), live["password"].as_str().unwrap());
         assert_eq!(world.with(|s| s.roles[user].password.clone()), password, "{what}: what is published does not log in");

@@ -1,7 +1,9 @@
 //! One kind each in a fresh world, with something published already.
 
 use crate::world::{Role, World};
-use keyward_engine::kinds::{JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RetireWhen, VaultStaticRole};
+use keyward_engine::kinds::{
+    JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, RetireWhen, VaultStaticRole,
+};
 use keyward_engine::{Kind, Shape, Spec};
 use keyward_secret::{Generator, Template};
 use std::sync::Arc;
@@ -63,6 +65,23 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
                 interval: Duration::from_mins(1),
             })
         }
+        "redis-password" => {
+            published(r#"{"password":"old","other":{"kept":[1,2]}}"#);
+            for node in &mut world.state.lock().unwrap().redis.nodes {
+                node.passwords.insert("old".into());
+            }
+            Arc::new(RedisPassword {
+                secret: "s".into(),
+                target: world.clone(),
+                user: "app".into(),
+                path: PATH.into(),
+                shape: shape(&[("password", "{password}")]),
+                generator: Generator::password(),
+                retire: RetireWhen::WhenUnused,
+                grace: GRACE,
+                readers: world.clone(),
+            })
+        }
         "manual" => {
             published(r#"{"api_key":"old","other":{"kept":[1,2]}}"#);
             Arc::new(Manual { path: PATH.into(), shape: shape(&[("api_key", "{value}")]), verify: Some(world.clone()) })
@@ -89,6 +108,28 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
     (world, Spec { name: "s".into(), kind })
 }
 
+/// What else must hold for a kind when its rotation is over.
+pub fn check_target(world: &World, spec: &Spec, what: &str) {
+    if spec.kind.table().kind == "redis-password" {
+        let live = world.newest(PATH)["password"].as_str().unwrap().to_owned();
+        world.with(|s| {
+            for node in &s.redis.nodes {
+                assert_eq!(node.passwords, node.written, "{what}: not written down");
+                assert!(node.passwords.contains(&live), "{what}: what is published does not log in");
+                assert!(node.passwords.iter().all(|p| *p == live || p == "old"), "{what}: a candidate was left over");
+            }
+        });
+    }
+}
+
 /// Every kind, by the name of its table.
-pub const KINDS: &[&str] =
-    &["postgres-password", "postgres-two-users", "vault-static-role", "vault-static-role with a copy", "manual", "random", "jwt-hmac"];
+pub const KINDS: &[&str] = &[
+    "postgres-password",
+    "postgres-two-users",
+    "vault-static-role",
+    "vault-static-role with a copy",
+    "redis-password",
+    "manual",
+    "random",
+    "jwt-hmac",
+];

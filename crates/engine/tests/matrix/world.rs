@@ -1,5 +1,7 @@
 //! A made world: a KV store with check-and-set, a database with a fence, a static role, and faults at any call.
 
+pub mod redis;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward_engine::kinds::{Laggards, Readers};
@@ -41,6 +43,7 @@ pub struct State {
     pub calls: usize,
     pub fault: Option<(usize, Fault)>,
     pub seconds: i64,
+    pub redis: redis::State,
     /// The database accepts a candidate, and then does not let it in.
     pub refuse_candidates: bool,
 }
