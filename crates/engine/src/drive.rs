@@ -1,17 +1,17 @@
 //! One rotation from its first step to its end: asks the driving function what to do, does it, tells it how it went.
 
 use crate::failure::{Class, Failure};
-use crate::kind::{Kind, Trouble, Work};
+use crate::kind::{Kind, RESUMED, Trouble, Work};
 use crate::observer::{Observer, Told, What};
 use crate::ports::{Clock, Vault};
 use crate::recording::Put;
 use crate::stored::{Held, Stored};
 use jiff::Timestamp;
-use keyward_rotation::record::{Attempt, Observation, Phase, Purpose, Record};
+use keyward_rotation::record::{Observation, Phase, Purpose, Record};
 use keyward_rotation::saga::{End, Event, Limits, Saga, State};
 use keyward_rotation::table::{Step, TEND, Table};
 use keyward_secret::{Source, Values};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,12 +113,7 @@ impl Job {
         Ok(Work { record: &self.record, attempt, held: &self.held })
     }
 
-    /// Whether it is housekeeping, not a rotation.
-    pub(crate) fn tends(&self) -> bool {
-        *self.saga.table() == TEND
-    }
-
-    /// The same, to be looked at while the heartbeat writes.
+    /// The same to look at, while the job itself goes on with its heartbeat.
     pub(crate) fn snapshot(&self) -> Self {
         Self {
             record: self.record.clone(),
@@ -127,6 +122,11 @@ impl Job {
             failure: None,
             ..*self
         }
+    }
+
+    /// Whether it is housekeeping, not a rotation.
+    pub(crate) fn tends(&self) -> bool {
+        *self.saga.table() == TEND
     }
 
     pub(crate) fn rotation(&self) -> &str {
@@ -231,9 +231,12 @@ impl Engine {
     pub async fn resume(&self, spec: &Spec, stored: Stored) -> Result<Option<Outcome>, Failure> {
         let Some(record) = stored.record else { return Err(Failure::lasting(Class::Invalid, "it has no record yet")) };
         let idle = matches!(record.phase, Phase::Paused { .. }).then(|| Record { phase: Phase::Idle, ..record.clone() });
-        let next = idle.or_else(|| record.clone().resumed()).ok_or_else(|| {
+        let mut next = idle.or_else(|| record.clone().resumed()).ok_or_else(|| {
             Failure::lasting(Class::Invalid, format!("{} is neither stuck nor paused; there is nothing to resume", spec.name))
         })?;
+        if let Some(attempt) = next.attempt_mut() {
+            attempt.facts.insert(RESUMED.into(), self.clock.now().to_string());
+        }
         match self.put(&spec.name, stored.version, &next, &stored.held).await {
             Put::Won(_) if next.phase == Phase::Idle => Ok(None),
             Put::Won(version) => Ok(Some(self.take_over(spec, Stored { version, record: Some(next), held: stored.held }).await)),
@@ -306,9 +309,11 @@ impl Engine {
         }
         match job.saga.state {
             State::Do(Step::Stage) => self.stage(spec, job).await,
+            // Boxed, so that a rotation that never comes here does not carry them along.
+            State::Do(Step::Issue) => Box::pin(self.issue(spec, job)).await,
+            State::Do(Step::Announce) => Box::pin(self.announce(spec, job)).await,
             State::Do(Step::Publish) => self.publish(spec, job).await,
             State::Race if job.saga.table().has_race() => self.race(spec, job).await,
-            State::Do(Step::Issue) => self.issue(spec, job).await,
             State::Do(Step::Finish) => self.finish(spec, job).await,
             State::Reread(_) => self.reread(spec, job).await,
             State::Recover if job.saga.table().has_race() => self.reread(spec, job).await,
@@ -317,7 +322,7 @@ impl Engine {
             State::Lift(_) => self.lift(spec, job).await,
             State::Close => self.close(spec, job).await,
             State::Park(why) => self.park(spec, job, why).await,
-            state => self.in_the_world(spec, job, state).await,
+            state => Box::pin(self.in_the_world(spec, job, state)).await,
         }
     }
 
@@ -364,32 +369,6 @@ impl Engine {
             Ok(false) => (Event::NotHappened, None),
             Err(failure) => (failure.event(), Some(failure)),
         }
-    }
-
-    async fn preflight(&self, spec: &Spec, job: &Job) -> Result<(), Failure> {
-        let live = self.live(spec).await?;
-        if live.version > 0 && live.fields.is_none() {
-            let text = "the published path is deleted; undelete it, or destroy it with `vault kv metadata delete` to begin anew";
-            return Err(Failure::lasting(Class::NotFound, text));
-        }
-        spec.kind.preflight(&live, self.clock.now(), job.ask.person.is_some()).await
-    }
-
-    /// A value brought by a person is tried before anything is stored.
-    async fn try_supplied(&self, spec: &Spec, job: &Job) -> Result<(), Trouble> {
-        let attempt = Attempt {
-            rotation: String::new(),
-            purpose: Purpose::Tend,
-            kind: job.saga.table().kind.to_owned(),
-            owner: self.owner.clone(),
-            asked_by: String::new(),
-            base: None,
-            staged_at: self.clock.now(),
-            since_version: 0,
-            facts: BTreeMap::new(),
-        };
-        let work = Work { record: &job.record, attempt: &attempt, held: &job.held };
-        spec.kind.act(Step::Verify, work, &crate::ports::Document::default()).await
     }
 
     /// Runs `act` while the record is touched at a third of the lease, so that nobody takes it over meanwhile.

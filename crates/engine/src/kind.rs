@@ -22,6 +22,28 @@ pub struct Work<'a> {
     pub held: &'a Held,
 }
 
+impl Work<'_> {
+    /// The name under which somebody else is asked to make a value, so that it is found again. One per rotation, never used twice.
+    pub fn label(&self) -> String {
+        format!("keyward-{}-{}", self.record.secret, self.attempt.rotation)
+    }
+
+    /// How often Issue has been begun.
+    pub fn asked(&self) -> u32 {
+        self.attempt.facts.get(ASKED).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether a person let it go on after it was stuck: then what that person was asked to look for has been looked for.
+    pub fn was_resumed(&self) -> bool {
+        self.attempt.facts.contains_key(RESUMED)
+    }
+}
+
+/// In an attempt's facts: how often Issue has been begun. Written before the first call.
+pub(crate) const ASKED: &str = "asked";
+/// In an attempt's facts: when a person resumed it.
+pub(crate) const RESUMED: &str = "resumed";
+
 /// What a candidate is made from.
 pub struct DraftInput<'a> {
     /// The published document as read for this very stage.
@@ -113,8 +135,7 @@ pub trait Kind: Send + Sync {
     /// The step `Issue`: what the system made, to be written into the record at once. `new` and `publish` take the place of what was staged,
     /// `facts` are added.
     ///
-    /// Called again after a crash or a lost answer: it must then find and revoke what the earlier call may have left, by the label or the
-    /// accessor among the facts, or fail, so that the rotation is rolled back and its undo does so.
+    /// Called again after a crash or a lost answer, when [`Self::recall`] has found and ended what the earlier call may have left.
     async fn issue(&self, _work: Work<'_>) -> Result<Draft, Trouble> {
         Err(Failure::lasting(Class::Invalid, "this kind issues nothing").into())
     }
@@ -132,6 +153,20 @@ pub trait Kind: Send + Sync {
 
     /// Apply, Rotate, Handover or Verify; for Confirm, `live` is what consumers read and already holds the candidate.
     async fn act(&self, step: Step, work: Work<'_>, live: &Document) -> Result<(), Trouble>;
+
+    /// The step `Announce`: the fields to publish, now that those who verify know the new value.
+    async fn announce(&self, _work: Work<'_>, _now: Timestamp) -> Result<Fields, Trouble> {
+        Err(Failure::lasting(Class::Invalid, "this kind announces nothing").into())
+    }
+
+    /// Takes back what earlier tries of Issue may have made, by the label or what else was staged. An error where that cannot be told: then
+    /// the rotation is rolled back, which asks for the same.
+    async fn recall(&self, _work: Work<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Takes back what Issue has just made, when the record turned out to be somebody else's. Nobody waits for the outcome.
+    async fn disown(&self, _made: &Draft) {}
 
     /// Whether a step whose answer was lost has happened. Idempotent steps may say no.
     async fn probe(&self, _step: Step, _work: Work<'_>) -> Result<bool, Failure> {

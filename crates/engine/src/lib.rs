@@ -5,6 +5,7 @@
 //! could lose: everything that decides stands in the secret's record in Vault ([`stored`]).
 
 pub mod agenda;
+mod before;
 mod closing;
 mod drive;
 mod failure;

@@ -157,6 +157,43 @@ pub trait Acceptance: Send + Sync {
     async fn accepts(&self, values: &Values) -> Result<(), Failure>;
 }
 
+/// A credential that somebody else made.
+#[derive(Debug)]
+pub struct Issued {
+    /// Its name at the issuer, by which it is ended; never a value.
+    pub id: String,
+    /// Its values; `value` where there is one alone.
+    pub values: Values,
+}
+
+/// Who makes a credential that Keyward cannot make itself: a provider's API, a program, an auth method of Vault.
+#[async_trait]
+pub trait Issuer: Send + Sync {
+    /// Sees that it can be asked at all. Changes nothing.
+    async fn ready(&self) -> Result<(), Failure>;
+    /// Makes one under this label. After a lost answer look with [`Self::labelled`]; never repeat blindly.
+    async fn create(&self, label: &str) -> Result<Issued, Failure>;
+    /// Whether these values are accepted now. It must not use them up.
+    async fn accepts(&self, values: &Values) -> Result<(), Failure>;
+    /// Whether they are known to be good, where asking by use has a price (a login, a use counted). Default: by use.
+    async fn knows(&self, values: &Values) -> Result<(), Failure> {
+        self.accepts(values).await
+    }
+    /// The ids of those under exactly this label; `None` where nothing can be listed.
+    async fn labelled(&self, label: &str) -> Result<Option<Vec<String>>, Failure>;
+    /// Ends one. One that is gone already is no error.
+    async fn revoke(&self, id: &str) -> Result<(), Failure>;
+}
+
+/// A file in which a consumer reads what was issued.
+#[async_trait]
+pub trait Delivery: Send + Sync {
+    /// Replaces it whole; readable by its owner alone.
+    async fn deliver(&self, value: &Secret) -> Result<(), Failure>;
+    /// Whether it holds exactly this.
+    async fn holds(&self, value: &Secret) -> Result<bool, Failure>;
+}
+
 /// Time, as an argument: the real one in the daemon, a made one in simulations.
 #[async_trait]
 pub trait Clock: Send + Sync {

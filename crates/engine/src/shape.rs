@@ -3,7 +3,7 @@
 use crate::failure::{Class, Failure};
 use crate::ports::Document;
 use keyward_secret::{Fields, Secret, Template, Values};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Field → template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,16 @@ impl Shape {
     pub fn field_of(&self, value: &str) -> Option<&str> {
         let plain = Template::parse(&format!("{{{value}}}")).ok()?;
         self.0.iter().find(|(_, template)| **template == plain).map(|(name, _)| name.as_str())
+    }
+
+    /// The names of the values that have a field of their own.
+    pub fn plain(&self) -> BTreeSet<&str> {
+        self.0.values().flat_map(Template::names).filter(|name| self.field_of(name).is_some()).collect()
+    }
+
+    /// Those of them that stand in the published document.
+    pub fn read(&self, live: &Document) -> Values {
+        self.plain().into_iter().filter_map(|name| Some((name.to_owned(), self.published(name, live)?))).collect()
     }
 
     /// A value as the published document holds it; `None` when it is not there (yet).

@@ -162,6 +162,15 @@ pub enum Later {
         /// When nothing it signed or opened is valid any more.
         not_before: Timestamp,
     },
+    /// End what an actor that was frozen during a rotation may have had issued under its label, but for one.
+    Sweep {
+        /// The label of that rotation.
+        label: String,
+        /// The id of what was published.
+        keep: String,
+        /// When such an actor has long stopped.
+        not_before: Timestamp,
+    },
 }
 
 impl Later {
@@ -171,7 +180,8 @@ impl Later {
             Self::Retire { not_before, .. }
             | Self::Revoke { not_before, .. }
             | Self::Promote { not_before }
-            | Self::Prune { not_before } => *not_before,
+            | Self::Prune { not_before }
+            | Self::Sweep { not_before, .. } => *not_before,
         }
     }
 }

@@ -3,11 +3,13 @@
 //! A table is read from top to bottom. The **pivot** is the step after which only forward is possible; before it a
 //! failure rolls back. Steps before [`Step::Stage`] change nothing anywhere.
 
+mod issued;
 mod postgres;
 mod redis;
 mod value;
 mod vault;
 
+pub use issued::{APPROLE_SECRET_ID, APPROLE_SECRET_ID_FILE, EXEC, HTTP_API_KEY};
 pub use postgres::{POSTGRES_PASSWORD, POSTGRES_TWO_USERS};
 pub use redis::REDIS_PASSWORD;
 pub use value::{JWT_HMAC, MANUAL, RANDOM, TEND};
@@ -26,10 +28,12 @@ pub enum Step {
     Issue,
     /// Make the target accept the candidate.
     Apply,
-    /// Have Vault's own engine make a new password for its static role.
+    /// Have Vault's own engine make a new password for its static role, or a new version of its key.
     Rotate,
     /// Hand the candidate to the one who logs in with it.
     Handover,
+    /// Let those who verify know the new value first, and see that they can read it.
+    Announce,
     /// Log in with the candidate, over the consumers' own way, and do what they do.
     Verify,
     /// PATCH the named fields of the published secret, with check-and-set on the version seen at stage.
@@ -51,6 +55,7 @@ impl Step {
             Self::Apply => "apply",
             Self::Rotate => "rotate",
             Self::Handover => "handover",
+            Self::Announce => "announce",
             Self::Verify => "verify",
             Self::Publish => "publish",
             Self::Confirm => "confirm",
@@ -144,6 +149,10 @@ pub static TABLES: &[&Table] = &[
     &MANUAL,
     &RANDOM,
     &JWT_HMAC,
+    &HTTP_API_KEY,
+    &EXEC,
+    &APPROLE_SECRET_ID,
+    &APPROLE_SECRET_ID_FILE,
     &TEND,
 ];
 

@@ -1,5 +1,6 @@
 //! The kinds of secrets, one file each. A new kind is a table in `keyward-rotation` and a file here.
 
+mod issued;
 mod jwt_hmac;
 mod manual;
 mod postgres_password;
@@ -8,6 +9,7 @@ mod random;
 mod redis_password;
 mod vault_static_role;
 
+pub use issued::{FromIssuer, ID};
 pub use jwt_hmac::{JwtFields, JwtHmac};
 pub use manual::Manual;
 pub use postgres_password::PostgresPassword;

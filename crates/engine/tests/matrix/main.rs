@@ -2,6 +2,7 @@
 //! works, nothing is staged any more, and the record holds no value.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
+mod issued;
 mod redis;
 mod scenes;
 mod world;
@@ -49,6 +50,7 @@ async fn settle(world: &Arc<World>, spec: &Spec) -> Option<Outcome> {
 }
 
 async fn check_sound(world: &Arc<World>, spec: &Spec, what: &str) {
+    issued::check_nothing_left_over(world, spec, what);
     let stored = engine(world, "check").load("s").await.unwrap();
     let record = stored.record.unwrap();
     assert_eq!(record.phase, Phase::Idle, "{what}");

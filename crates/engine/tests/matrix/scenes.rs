@@ -103,7 +103,7 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
                 propagation: GRACE / 2,
             })
         }
-        other => panic!("{other}"),
+        other => crate::issued::set_up(other, &world),
     };
     (world, Spec { name: "s".into(), kind })
 }
@@ -132,4 +132,8 @@ pub const KINDS: &[&str] = &[
     "manual",
     "random",
     "jwt-hmac",
+    "http-api-key",
+    "exec",
+    "approle-secret-id",
+    "approle-secret-id to a file",
 ];

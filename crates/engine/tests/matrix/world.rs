@@ -40,6 +40,14 @@ pub struct State {
     pub kv: BTreeMap<String, Vec<Option<String>>>,
     pub roles: BTreeMap<String, Role>,
     pub static_password: u32,
+    /// What an issuer made and has not ended: id → label and value.
+    pub issued: BTreeMap<String, (String, String)>,
+    /// How many it ever made.
+    pub made: u32,
+    /// Whether it can list nothing.
+    pub blind: bool,
+    /// The file of a consumer.
+    pub file: Option<String>,
     pub calls: usize,
     pub fault: Option<(usize, Fault)>,
     pub seconds: i64,
@@ -75,7 +83,7 @@ impl World {
     }
 
     /// Does `effect` unless a fault says otherwise.
-    async fn call<T, E: From<Failure>>(&self, effect: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
+    pub async fn call<T, E: From<Failure>>(&self, effect: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
         let fault = self.with(|s| {
             s.calls += 1;
             s.fault.filter(|(at, _)| *at == s.calls).map(|(_, fault)| fault)
