@@ -55,9 +55,12 @@ pub enum Event {
 pub enum GapReason {
     /// The file that the checkpoint names is gone, or was truncated and no copy of it was found.
     FileGone,
-    /// A file between the last one and the present one is compressed.
+    /// A file between the last one and the present one is compressed in a way that is not read here (gzip and zstd are), or its
+    /// first bytes are damaged.
     Compressed(PathBuf),
-    /// A file between the last one and the present one cannot be opened.
+    /// A compressed file could not be decoded to its end; what came before was delivered.
+    Damaged(PathBuf),
+    /// A file that was to be read cannot be opened, and [`Options::patience`](crate::Options::patience) is over.
     Unreadable(PathBuf),
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub const HEAD_BYTES: usize = 4096;
 
 /// Device and inode: one file as long as it exists, and perhaps another one after it was deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId {
     /// Device number, as `stat` gives it. It may change over a reboot on some file systems.
     pub device: u64,

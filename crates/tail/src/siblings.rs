@@ -3,20 +3,22 @@
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Position;
-use crate::identity::{ContentTag, FileId, modified};
+use crate::identity::{ContentTag, FileId, HEAD_BYTES, modified};
+use crate::place::Place;
 use crate::source::Source;
 
 /// How many entries of a folder are looked at.
 const FOLDER_ENTRIES: usize = 10_000;
 /// How often a folder is listed until two listings agree; a listing during a rename may miss the renamed file.
 const LISTINGS: usize = 5;
+/// How often a listing is made anew because a file was renamed or compressed between listing and opening.
+const RELISTINGS: usize = 3;
 /// A tag over fewer bytes than this says too little to recognise a file by its content alone.
 const TELLING_TAG: usize = 64;
-/// Endings of compressed files.
-const COMPRESSED: [&str; 6] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".Z"];
 
 /// One regular file in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +31,52 @@ struct Entry {
     modified: i64,
 }
 
-/// What a file's name says about its age among the rotated files of one log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    /// The followed name itself.
-    Live,
-    /// `audit.log.3`: the higher, the older.
-    Number(u32),
-    /// `audit.log-20260302` or `audit-20260302.log`: the greater, the newer.
-    Dated(String),
-    /// No member of the family.
-    Stranger,
+impl Entry {
+    fn open(&self, offset: u64) -> io::Result<Source> {
+        if self.compressed { Source::open_packed(&self.path, offset) } else { Source::open(&self.path, offset) }
+    }
+
+    /// This opened file, if it is a copy of the position's file: at the position, or at its end if it is shorter.
+    ///
+    /// Shorter than the position is a copy that was finished before a few lines more were read and the original was cut. Only a
+    /// rotated file is believed to be that: somebody's backup of an hour ago looks the same.
+    fn as_copy(&self, mut source: Source, position: &Position, head: &[u8]) -> Option<Source> {
+        if source.holds(position) {
+            return Some(source);
+        }
+        let is_rotated = matches!(self.place, Place::Number(_) | Place::Dated(_));
+        if position.tag.matches(&source.head) {
+            source.offset = self.length;
+        } else if source.head.len() >= TELLING_TAG && source.head.len() < HEAD_BYTES && head.starts_with(&source.head) {
+            source.offset = source.head.len() as u64; // its head is all that it has
+        } else {
+            return None;
+        }
+        is_rotated.then_some(source)
+    }
+
+    /// Whether this opened file has something that was not read yet, and is no copy of the file with `tag`.
+    fn is_news(&self, source: &Source, tag: &ContentTag, finished: &[(FileId, ContentTag)]) -> bool {
+        // Compressing makes another file of it; then its content alone must tell.
+        let telling = |tag: &ContentTag| self.compressed && tag.length >= TELLING_TAG;
+        let done = finished.iter().any(|(id, tag)| (*id == source.id || telling(tag)) && tag.matches(&source.head));
+        let copy = tag.length >= TELLING_TAG && tag.matches(&source.head);
+        let empty = self.compressed && source.head.is_empty();
+        !done && !copy && !empty
+    }
+
+    /// Beside an equally named file that is not compressed, a compressed one is a copy of it that is perhaps not finished yet.
+    fn is_doubled(&self, listing: &[Entry]) -> bool {
+        self.compressed && listing.iter().any(|other| !other.compressed && other.place == self.place)
+    }
+}
+
+/// Where the file of a position is.
+pub(crate) enum Found {
+    Here(Source),
+    /// It is there and cannot be opened.
+    Unreadable(PathBuf, io::ErrorKind),
+    Nowhere,
 }
 
 /// What stands between a file and the present one.
@@ -47,8 +84,9 @@ enum Place {
 pub(crate) struct Between {
     /// To be read, oldest first.
     pub(crate) sources: Vec<Source>,
+    /// Compressed in a way that we do not read, or damaged.
     pub(crate) compressed: Vec<PathBuf>,
-    pub(crate) unreadable: Vec<PathBuf>,
+    pub(crate) unreadable: Vec<(PathBuf, io::ErrorKind)>,
 }
 
 /// The folder of one followed path.
@@ -62,38 +100,50 @@ impl Family {
         Self { path: path.to_owned() }
     }
 
-    /// The file of a position: the same file under whatever name, else one with the same content (a copy, or the same
-    /// file after a reboot that renumbered the devices).
-    pub(crate) fn find(&self, position: &Position) -> Option<Source> {
+    /// The file of a position: the same file under whatever name, else one with the same content (a copy, a compressed one, or
+    /// the same file after a reboot that renumbered the devices).
+    pub(crate) fn find(&self, position: &Position) -> Found {
         // The path itself first: behind a chain of links its folder lists another name.
-        if let Some(source) = open_at(&self.path, position).filter(|source| source.continues(position)) {
-            return Some(source);
+        if let Some(source) = Source::open(&self.path, position.offset).ok().filter(|source| source.continues(position)) {
+            return Found::Here(source);
         }
-        let listing = self.listing();
-        let same = listing.iter().filter(|entry| entry.id == position.file);
-        for entry in same {
-            if let Some(source) = open_at(&entry.path, position).filter(|source| source.continues(position)) {
-                return Some(source);
+        let mut locked = None;
+        for _ in 0..RELISTINGS {
+            let listing = self.listing();
+            let mut moved = false;
+            for entry in listing.iter().filter(|entry| entry.id == position.file) {
+                match entry.open(position.offset) {
+                    Ok(source) if source.continues(position) => return Found::Here(source),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => moved = true,
+                    Err(error) => locked = Some((entry.path.clone(), error.kind())),
+                }
+            }
+            if !moved {
+                let copy = Self::copy_in(&listing, position, &[]);
+                return copy.map_or_else(|| locked.map_or(Found::Nowhere, |(path, kind)| Found::Unreadable(path, kind)), Found::Here);
             }
         }
-        Self::copy_in(&listing, position)
+        Found::Nowhere
     }
 
-    /// A file with the content of a position but another identity.
-    pub(crate) fn find_copy(&self, position: &Position) -> Option<Source> {
-        Self::copy_in(&self.listing(), position)
+    /// A file with the content of a position but another identity. `head` is what the position's file began with.
+    pub(crate) fn find_copy(&self, position: &Position, head: &[u8]) -> Option<Source> {
+        Self::copy_in(&self.listing(), position, head)
     }
 
-    fn copy_in(listing: &[Entry], position: &Position) -> Option<Source> {
+    fn copy_in(listing: &[Entry], position: &Position, head: &[u8]) -> Option<Source> {
         if position.tag.length < TELLING_TAG {
             return None;
         }
-        let mut found: Option<(u64, Source)> = None;
-        for entry in listing.iter().filter(|entry| entry.id != position.file && entry.length >= position.offset) {
-            let Some(source) = open_at(&entry.path, position).filter(|source| source.holds(position)) else { continue };
-            // Of several copies the longest holds the most.
-            if found.as_ref().is_none_or(|(length, _)| entry.length > *length) {
-                found = Some((entry.length, source));
+        let mut found: Option<(&Entry, Source)> = None;
+        let others = listing.iter().filter(|entry| entry.id != position.file && !(entry.compressed && entry.place == Place::Stranger));
+        for entry in others.filter(|entry| !entry.is_doubled(listing)) {
+            let Some(source) = entry.open(position.offset).ok().and_then(|source| entry.as_copy(source, position, head)) else { continue };
+            // Of several copies the longest holds the most; how much a compressed one holds is unknown.
+            let better = |best: &Entry| (!entry.compressed, entry.length) > (!best.compressed, best.length);
+            if found.as_ref().is_none_or(|(best, _)| better(best)) {
+                found = Some((entry, source));
             }
         }
         found.map(|(_, source)| source)
@@ -103,7 +153,8 @@ impl Family {
     pub(crate) fn oldest_empty(&self, anchor: &Position) -> Option<Source> {
         let listing = self.listing();
         let empty = listing.iter().filter(|entry| entry.length == 0 && entry.place != Place::Live && !entry.compressed);
-        let newer = empty.filter(|entry| entry.id == anchor.file || is_newer(entry, &Place::Stranger, anchor.modified));
+        let newer =
+            empty.filter(|entry| entry.id == anchor.file || entry.place.is_newer(entry.modified, &Place::Stranger, anchor.modified));
         let oldest = newer.min_by(|a, b| age_order(a, b))?;
         Source::open(&oldest.path, 0).ok().filter(|source| source.id == oldest.id)
     }
@@ -125,34 +176,58 @@ impl Family {
         finished: &[(FileId, ContentTag)],
         limit: usize,
     ) -> Between {
-        let listing = self.listing();
-        let itself = |entry: &Entry| entry.id == anchor.file;
-        let place = listing.iter().find(|entry| held && itself(entry)).map_or(Place::Stranger, |entry| entry.place.clone());
-        let mut newer: Vec<&Entry> = listing
-            .iter()
-            .filter(|entry| Some(entry.id) != live && entry.length > 0 && !(held && itself(entry)))
-            .filter(|entry| {
-                let filled_since = !held && anchor.tag.length == 0 && itself(entry);
-                is_newer(entry, &place, anchor.modified) || filled_since
-            })
-            .collect();
-        newer.sort_by(|a, b| age_order(a, b));
-        let mut between = Between::default();
-        for entry in newer {
-            if entry.compressed {
-                between.compressed.push(entry.path.clone());
-                continue;
-            }
-            let Ok(source) = Source::open(&entry.path, 0) else {
-                between.unreadable.push(entry.path.clone());
-                continue;
+        self.open_each(&anchor.tag, finished, limit, |listing| newer_in(listing, anchor, held, live))
+    }
+
+    /// The non-empty members of the family that were written since `anchor`, when that file, which is held open, was last seen
+    /// empty, and that are older than it: what it held meanwhile, oldest first. `now` is its last modification at present.
+    pub(crate) fn copied_since(&self, anchor: &Position, now: i64, finished: &[(FileId, ContentTag)], limit: usize) -> Between {
+        self.open_each(&ContentTag::default(), finished, limit, |listing| {
+            let itself = listing.iter().find(|entry| entry.id == anchor.file).map(|entry| &entry.place);
+            let older = |entry: &Entry| match (&entry.place, itself) {
+                (Place::Live | Place::Stranger, _) => false,
+                (_, Some(Place::Live)) => true,
+                (place, itself) => itself.and_then(|itself| place.age_order(itself)).map_or(entry.modified < now, Ordering::is_lt),
             };
-            let done = finished.iter().any(|(id, tag)| *id == source.id && tag.matches(&source.head));
-            let copy = anchor.tag.length >= TELLING_TAG && anchor.tag.matches(&source.head);
-            if source.id == entry.id && !done && !copy {
-                between.sources.push(source);
+            let since = |entry: &Entry| entry.id != anchor.file && entry.length > 0 && entry.modified >= anchor.modified;
+            let mut copies: Vec<&Entry> = listing.iter().filter(|e| since(e) && older(e) && !e.is_doubled(listing)).collect();
+            copies.sort_by(|a, b| age_order(a, b));
+            copies
+        })
+    }
+
+    /// Opens the files that `pick` takes from a listing, but for those read already, and for copies of the file with `tag`.
+    fn open_each(
+        &self,
+        tag: &ContentTag,
+        finished: &[(FileId, ContentTag)],
+        limit: usize,
+        pick: impl for<'a> Fn(&'a [Entry]) -> Vec<&'a Entry>,
+    ) -> Between {
+        let mut between = Between::default();
+        for _ in 0..RELISTINGS {
+            let listing = self.listing();
+            between = Between::default();
+            let mut moved = false;
+            for entry in pick(&listing) {
+                match entry.open(0) {
+                    Ok(source) if source.id != entry.id => moved = true,
+                    Ok(source) => {
+                        if entry.is_news(&source, tag, finished) {
+                            between.sources.push(source);
+                        }
+                    }
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::NotFound => moved = true,
+                        io::ErrorKind::Unsupported | io::ErrorKind::InvalidData => between.compressed.push(entry.path.clone()),
+                        kind => between.unreadable.push((entry.path.clone(), kind)),
+                    },
+                }
+                if between.sources.len() == limit {
+                    break;
+                }
             }
-            if between.sources.len() == limit {
+            if !moved {
                 break;
             }
         }
@@ -175,8 +250,9 @@ impl Family {
 
     fn list_once(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
-        let target = fs::read_link(&self.path).ok();
-        let target = target.map(|target| self.path.parent().map_or_else(|| target.clone(), |folder| folder.join(&target)));
+        // Behind links, as Kubernetes makes them, the rotated files stand where the file itself does.
+        let is_link = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink());
+        let target = is_link.then(|| fs::canonicalize(&self.path).ok()).flatten();
         for path in std::iter::once(self.path.as_path()).chain(target.as_deref()) {
             let Some(name) = path.file_name().and_then(OsStr::to_str) else { continue };
             let folder = match path.parent() {
@@ -189,7 +265,7 @@ impl Family {
                 if !metadata.is_file() {
                     continue;
                 }
-                let (place, compressed) = place_of(&file.file_name().to_string_lossy(), name);
+                let (place, compressed) = Place::of(&file.file_name().to_string_lossy(), name);
                 entries.push(Entry {
                     path: file.path(),
                     place,
@@ -200,82 +276,31 @@ impl Family {
                 });
             }
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        entries.dedup_by(|a, b| a.path == b.path);
+        // Listed by both names, a file is a member of the family by either.
+        let stranger = |entry: &Entry| entry.place == Place::Stranger;
+        entries.sort_by(|a, b| (a.id, stranger(a), &a.path).cmp(&(b.id, stranger(b), &b.path)));
+        entries.dedup_by(|a, b| a.id == b.id);
         entries
     }
 }
 
-fn open_at(path: &Path, position: &Position) -> Option<Source> {
-    Source::open(path, position.offset).ok()
-}
-
-fn is_newer(entry: &Entry, anchor: &Place, anchor_modified: i64) -> bool {
-    match (&entry.place, anchor) {
-        (Place::Stranger | Place::Live, _) => false,
-        (Place::Number(number), Place::Number(anchor)) => number < anchor,
-        (Place::Dated(date), Place::Dated(anchor)) => date > anchor,
-        _ => entry.modified >= anchor_modified,
-    }
+/// The non-empty members of the family in `listing` that were written after `anchor`, oldest first.
+fn newer_in<'a>(listing: &'a [Entry], anchor: &Position, held: bool, live: Option<FileId>) -> Vec<&'a Entry> {
+    let itself = |entry: &Entry| entry.id == anchor.file;
+    let place = listing.iter().find(|entry| held && itself(entry)).map_or(Place::Stranger, |entry| entry.place.clone());
+    let mut newer: Vec<&Entry> = listing
+        .iter()
+        .filter(|entry| Some(entry.id) != live && entry.length > 0 && !(held && itself(entry)))
+        .filter(|entry| {
+            let filled_since = !held && anchor.tag.length == 0 && itself(entry);
+            entry.place.is_newer(entry.modified, &place, anchor.modified) || filled_since
+        })
+        .filter(|entry| !entry.is_doubled(listing))
+        .collect();
+    newer.sort_by(|a, b| age_order(a, b));
+    newer
 }
 
 fn age_order(a: &Entry, b: &Entry) -> Ordering {
-    match (&a.place, &b.place) {
-        (Place::Number(a), Place::Number(b)) => b.cmp(a),
-        (Place::Dated(a), Place::Dated(b)) => a.cmp(b),
-        _ => a.modified.cmp(&b.modified).then_with(|| a.path.cmp(&b.path)),
-    }
-}
-
-/// What `name` says about a file's age if `base` is the followed name, and whether it is compressed.
-fn place_of(name: &str, base: &str) -> (Place, bool) {
-    if name == base {
-        return (Place::Live, false);
-    }
-    let bare = COMPRESSED.iter().find_map(|ending| name.strip_suffix(ending));
-    let (name, compressed) = (bare.unwrap_or(name), bare.is_some());
-    let place = if let Some(suffix) = name.strip_prefix(base) {
-        match suffix.strip_prefix('.').map(str::parse::<u32>) {
-            Some(Ok(number)) if suffix.len() <= 5 => Place::Number(number),
-            _ => dated(suffix),
-        }
-    } else {
-        // logrotate's `extension`: the date stands before the ending.
-        base.rsplit_once('.')
-            .and_then(|(stem, ending)| name.strip_prefix(stem)?.strip_suffix(ending)?.strip_suffix('.'))
-            .map_or(Place::Stranger, dated)
-    };
-    (place, compressed)
-}
-
-fn dated(suffix: &str) -> Place {
-    let mut characters = suffix.chars();
-    let separated = characters.next().is_some_and(|first| matches!(first, '.' | '-' | '_'));
-    let digits = suffix.bytes().filter(u8::is_ascii_digit).count();
-    let plain = characters.all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ':' | '+' | 'T' | 'Z'));
-    if separated && plain && digits > 0 { Place::Dated(suffix.to_owned()) } else { Place::Stranger }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_tell_age() {
-        for (name, place, compressed) in [
-            ("audit.log", Place::Live, false),
-            ("audit.log.1", Place::Number(1), false),
-            ("audit.log.12.gz", Place::Number(12), true),
-            ("audit.log-20260302", Place::Dated("-20260302".into()), false),
-            ("audit.log.20260302", Place::Dated(".20260302".into()), false),
-            ("audit.log-2026-03-02T09:15:04Z.zst", Place::Dated("-2026-03-02T09:15:04Z".into()), true),
-            ("audit-20260302.log", Place::Dated("-20260302".into()), false),
-            ("audit.log.bak", Place::Stranger, false),
-            ("audit.log~", Place::Stranger, false),
-            ("audit.logger", Place::Stranger, false),
-            ("server.log.1", Place::Stranger, false),
-        ] {
-            assert_eq!(place_of(name, "audit.log"), (place, compressed), "{name}");
-        }
-    }
+    a.place.age_order(&b.place).unwrap_or_else(|| a.modified.cmp(&b.modified).then_with(|| a.path.cmp(&b.path)))
 }

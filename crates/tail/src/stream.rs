@@ -1,5 +1,6 @@
 //! What goes into a follower and what comes out of it. Plain data, no behaviour.
 
+use crate::envelope::Format;
 use crate::event::Event;
 use crate::identity::FileId;
 
@@ -25,22 +26,27 @@ pub struct Options {
     pub poll_bytes: u64,
     /// Where to begin without a checkpoint.
     pub start: Start,
+    /// How lines stand in the file. Default [`Format::Plain`].
+    pub format: Format,
+    /// How many polls in a row wait for a rotated file that is there and cannot be opened, before it is given up as a gap.
+    /// Meanwhile nothing newer is read, because lines are delivered in order. Default 300, a minute at five polls a second.
+    pub patience: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_line: 48 << 20, chunk: 256 << 10, poll_bytes: 16 << 20, start: Start::Beginning }
+        Self { max_line: 48 << 20, chunk: 256 << 10, poll_bytes: 16 << 20, start: Start::Beginning, format: Format::Plain, patience: 300 }
     }
 }
 
 /// One whole line, borrowed until the sink returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// The line without its newline; any bytes, perhaps none.
+    /// The line without its newline and its envelope; any bytes, perhaps none.
     pub bytes: &'a [u8],
-    /// The file it stands in.
+    /// The file it stands in; if parts were joined, the file of the last one.
     pub file: FileId,
-    /// Where it begins in that file.
+    /// Where it begins in that file, or in what that file holds if it is compressed; if parts were joined, where the last one does.
     pub offset: u64,
 }
 
@@ -49,7 +55,7 @@ pub struct Line<'a> {
 pub struct PollOutcome {
     /// Lines delivered.
     pub lines: u64,
-    /// Bytes of those lines, newlines included.
+    /// Bytes of those lines, newlines and envelopes included.
     pub bytes: u64,
     /// Nothing more to read at present: wait for a wake-up or the poll interval. Otherwise poll again at once.
     pub at_end: bool,

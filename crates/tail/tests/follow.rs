@@ -1,72 +1,15 @@
 //! One file action after another against a real folder, and what the follower makes of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set its scene must fail")]
 
-use std::fs::{self, File, OpenOptions};
+mod scene;
+
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use keyward_tail::{Checkpoint, Event, Follower, GapReason, Options, Start};
-
-struct Scene {
-    folder: tempfile::TempDir,
-    follower: Follower,
-    options: Options,
-    lines: Vec<String>,
-    events: Vec<Event>,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with(Options::default())
-    }
-
-    fn with(options: Options) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let follower = Follower::open(&folder.path().join("audit.log"), None, options).unwrap();
-        Self { folder, follower, options, lines: Vec::new(), events: Vec::new() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.path("audit.log")
-    }
-
-    fn rename(&self, from: &str, to: &str) {
-        fs::rename(self.path(from), self.path(to)).unwrap();
-    }
-
-    /// Polls until two polls in a row have nothing more; returns the lines of this call.
-    fn read(&mut self) -> Vec<String> {
-        let from = self.lines.len();
-        let mut idle = 0;
-        for _ in 0..10_000 {
-            let lines = &mut self.lines;
-            let outcome = self.follower.poll(&mut |line| lines.push(String::from_utf8_lossy(line.bytes).into_owned()));
-            self.events.extend(outcome.events);
-            idle = if outcome.at_end && outcome.lines == 0 { idle + 1 } else { 0 };
-            if idle == 3 {
-                return self.lines[from..].to_vec();
-            }
-        }
-        panic!("the follower never came to rest");
-    }
-
-    fn restart(&mut self) {
-        let text = self.follower.checkpoint().encode().unwrap();
-        let checkpoint = Checkpoint::decode(&text).unwrap();
-        self.follower = Follower::open(&self.log(), Some(checkpoint), self.options).unwrap();
-    }
-}
-
-fn append(path: &Path, text: &str) -> File {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
-}
+use scene::{Scene, append};
 
 #[test]
 fn a_missing_file_is_said_once_and_read_when_it_appears() {
@@ -318,32 +261,6 @@ fn a_poll_stops_at_its_budget() {
     let outcome = scene.follower.poll(&mut |_| {});
     assert!(!outcome.at_end && outcome.bytes <= 64, "{outcome:?}");
     assert_eq!(scene.read().len() as u64 + outcome.lines, 100);
-}
-
-#[test]
-fn what_is_no_regular_file_is_unreadable_until_it_is_one() {
-    let mut scene = Scene::new();
-    fs::create_dir(scene.log()).unwrap();
-    assert!(scene.read().is_empty());
-    assert!(matches!(scene.events[..], [Event::Unreadable { kind: std::io::ErrorKind::InvalidInput, .. }]));
-    fs::remove_dir(scene.log()).unwrap();
-    append(&scene.log(), "1\n");
-    assert_eq!(scene.read(), ["1"]);
-}
-
-#[test]
-fn permission_lost_and_regained() {
-    let mut scene = Scene::new();
-    append(&scene.log(), "1\n");
-    fs::set_permissions(scene.log(), fs::Permissions::from_mode(0o000)).unwrap();
-    // The superuser reads whatever the mode says; then there is nothing to lose.
-    let denied = File::open(scene.log()).is_err();
-    let lines = scene.read();
-    assert_eq!(lines.is_empty(), denied);
-    assert_eq!(scene.follower.counters().unreadable, u64::from(denied));
-    fs::set_permissions(scene.log(), fs::Permissions::from_mode(0o600)).unwrap();
-    scene.read();
-    assert_eq!(scene.lines, ["1"]);
 }
 
 #[test]

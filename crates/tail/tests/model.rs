@@ -1,8 +1,11 @@
 //! Random programs of file actions against a model: equality where nothing is cut, bounds where something is.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot set its scene must fail")]
 
+mod scene;
+
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +26,14 @@ enum Action {
     Reopen,
     /// Delete after the follower has caught up, then a new file.
     DeleteRecreate,
+    /// Another file is renamed over the path, after the follower has caught up.
+    RenameOver,
+    /// The path becomes a link to a new file, after the follower has caught up.
+    Repoint,
+    /// All rotated files that the writer has left.
+    Compress {
+        zstd: bool,
+    },
     CopyTruncate,
     Truncate,
     Poll,
@@ -44,7 +55,14 @@ struct World {
     stored: (Option<Checkpoint>, usize),
 }
 
-const OPTIONS: Options = Options { max_line: 4096, chunk: 64, poll_bytes: 1200, start: keyward_tail::Start::Beginning };
+const OPTIONS: Options = Options {
+    max_line: 4096,
+    chunk: 64,
+    poll_bytes: 1200,
+    start: keyward_tail::Start::Beginning,
+    format: keyward_tail::Format::Plain,
+    patience: 10,
+};
 
 impl World {
     fn new() -> Self {
@@ -108,19 +126,41 @@ impl World {
         format!("{:06} {}", self.next, "abcdefghij".repeat(13 + self.next as usize % 9))
     }
 
+    /// The rotated files' names move up by one, then the log itself is handed over as it is to become the first.
     fn shift_names(&self, last: impl FnOnce(PathBuf, PathBuf)) {
-        let name = |n: u32| if n == 0 { self.log() } else { self.folder.path().join(format!("audit.log.{n}")) };
+        let name = |n: u32, ending: &str| self.folder.path().join(format!("audit.log.{n}{ending}"));
         for n in (1..40).rev() {
-            if name(n).exists() {
-                fs::rename(name(n), name(n + 1)).unwrap();
+            for ending in ["", ".gz", ".zst"] {
+                if name(n, ending).exists() {
+                    fs::rename(name(n, ending), name(n + 1, ending)).unwrap();
+                }
             }
         }
-        if name(0).exists() {
-            last(name(0), name(1));
+        if self.log().exists() {
+            last(self.log(), name(1, ""));
+        }
+    }
+
+    fn compress(&self, zstd: bool) {
+        let writers = self.writer.as_ref().map(|writer| writer.metadata().unwrap().ino());
+        for n in 1..41 {
+            let path = self.folder.path().join(format!("audit.log.{n}"));
+            if path.exists() && Some(fs::metadata(&path).unwrap().ino()) != writers {
+                if zstd { scene::zstd(&path) } else { scene::gzip(&path) }
+            }
+        }
+    }
+
+    /// A link stays behind; the file that it points to is renamed.
+    fn unlink(&self) {
+        if let Ok(target) = fs::read_link(self.log()) {
+            fs::remove_file(self.log()).unwrap();
+            fs::rename(target, self.log()).unwrap();
         }
     }
 
     fn rename(&self) {
+        self.unlink();
         self.shift_names(|from, to| fs::rename(from, to).unwrap());
     }
 
@@ -190,6 +230,26 @@ impl World {
                 let _may_be_missing = fs::remove_file(self.log());
                 self.open();
             }
+            Action::RenameOver => {
+                self.finish_half();
+                self.catch_up();
+                self.persist();
+                let new = self.folder.path().join("new");
+                self.stamp(&File::create(&new).unwrap());
+                fs::rename(new, self.log()).unwrap();
+                self.open();
+            }
+            Action::Repoint => {
+                self.finish_half();
+                self.catch_up();
+                self.persist();
+                let target = self.folder.path().join(format!("real-{}", self.clock));
+                self.stamp(&File::create(&target).unwrap());
+                let _may_be_missing = fs::remove_file(self.log());
+                symlink(target, self.log()).unwrap();
+                self.open();
+            }
+            Action::Compress { zstd } => self.compress(*zstd),
             Action::CopyTruncate => {
                 self.finish_half();
                 let mut copied = None;
@@ -233,18 +293,33 @@ fn without_cuts() -> impl Strategy<Value = Action> {
         1 => any::<bool>().prop_map(|created| Action::RotateKeep { created }),
         1 => Just(Action::Reopen),
         1 => Just(Action::DeleteRecreate),
+        1 => Just(Action::RenameOver),
+        1 => Just(Action::Repoint),
+        1 => any::<bool>().prop_map(|zstd| Action::Compress { zstd }),
         4 => Just(Action::Poll),
         2 => Just(Action::Persist),
         1 => Just(Action::Restart),
     ]
 }
 
+fn with_copies() -> impl Strategy<Value = Action> {
+    prop_oneof![8 => without_cuts(), 2 => Just(Action::CopyTruncate)]
+}
+
 fn with_cuts() -> impl Strategy<Value = Action> {
     prop_oneof![8 => without_cuts(), 1 => Just(Action::CopyTruncate), 1 => Just(Action::Truncate)]
 }
 
+fn numbers(lines: &[String]) -> String {
+    lines.iter().map(|line| line[..6].to_owned()).collect::<Vec<_>>().join(" ")
+}
+
+fn cases() -> u32 {
+    if keyward_harness::full() { 3000 } else { 250 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice(program in prop::collection::vec(without_cuts(), 1..40)) {
@@ -253,7 +328,6 @@ proptest! {
             world.run(action);
         }
         world.end();
-        let numbers = |lines: &[String]| lines.iter().map(|line| line[..6].to_owned()).collect::<Vec<_>>().join(" ");
         prop_assert_eq!(numbers(&world.delivered), numbers(&world.written));
         prop_assert_eq!(&world.delivered, &world.written);
         let counters = world.follower.counters();
@@ -261,6 +335,18 @@ proptest! {
         // Truncations are not asserted: a deleted file whose inode was used again looks like one that was rewritten.
         prop_assert_eq!((counters.torn, counters.too_long), (0, 0));
         prop_assert_eq!(world.follower.bytes_behind(), 0);
+    }
+
+    #[test]
+    fn what_was_copied_before_it_was_cut_is_not_lost(program in prop::collection::vec(with_copies(), 1..40)) {
+        let mut world = World::new();
+        for action in &program {
+            world.run(action);
+        }
+        world.end();
+        prop_assert_eq!(numbers(&world.delivered), numbers(&world.written));
+        prop_assert_eq!(&world.delivered, &world.written);
+        prop_assert_eq!(world.follower.counters().lines, world.written.len() as u64);
     }
 
     #[test]

@@ -201,7 +201,8 @@ pub fn lost(node: &str, event: &Event, now: Timestamp) -> Option<Alert> {
         Event::Gap { reason: GapReason::FileGone } => {
             "the file that was being read is gone, or was cut, before all of it was read".to_owned()
         }
-        Event::Gap { reason: GapReason::Compressed(path) } => format!("{} was compressed before it was read", path.display()),
+        Event::Gap { reason: GapReason::Compressed(path) } => format!("{} is compressed in a way that is not read here", path.display()),
+        Event::Gap { reason: GapReason::Damaged(path) } => format!("{} is damaged and could be decompressed in part only", path.display()),
         Event::Gap { reason: GapReason::Unreadable(path) } => format!("{} cannot be read", path.display()),
         Event::Torn { bytes } => format!("a file ended in the middle of a line, after {bytes} bytes of it"),
         Event::TooLong { bytes, .. } => format!("a line of {bytes} bytes was skipped"),
