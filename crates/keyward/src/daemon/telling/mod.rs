@@ -296,6 +296,7 @@ impl Teller {
         // What waits for company waits no longer.
         let now = Timestamp::now();
         self.enqueue_due(now.checked_add(GROUP).unwrap_or(now));
+        self.outbox.hurry(now);
         self.save(now).await;
         self.send_due(now);
         while let Ok(Some(done)) = tokio::time::timeout(until.saturating_duration_since(Instant::now()), self.sending.join_next()).await {
