@@ -9,6 +9,7 @@
 mod full;
 mod http;
 mod keyward;
+mod leaks;
 mod leftovers;
 pub mod packages;
 mod ports;
@@ -33,6 +34,7 @@ use anyhow::{Result, bail};
 
 pub use full::{FULL_ENV, full};
 pub use keyward::{KEYWARD_ENV, keyward_binary};
+pub use leaks::Leak;
 pub use leftovers::{Leftovers, leftovers};
 pub use postgres::{Held, PostgresServer};
 pub use process::{Process, Signal, Stop};

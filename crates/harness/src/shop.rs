@@ -38,6 +38,8 @@ pub struct Shop<'a> {
     pub vault: &'a VaultServer,
     /// Its PostgreSQL.
     pub postgres: &'a PostgresServer,
+    /// Where its mail goes.
+    pub smtp: &'a SmtpServer,
     /// Keyward's folder here: configuration, credentials, state.
     pub dir: PathBuf,
     /// Keyward's configuration.
@@ -62,13 +64,14 @@ pub struct Shop<'a> {
 
 impl<'a> Shop<'a> {
     /// Sets it up: mounts, policy, AppRole, database, users, what is published today, and the configuration.
-    pub fn open(vault: &'a VaultServer, postgres: &'a PostgresServer, smtp: &SmtpServer, wishes: &Wishes) -> Result<Self> {
+    pub fn open(vault: &'a VaultServer, postgres: &'a PostgresServer, smtp: &'a SmtpServer, wishes: &Wishes) -> Result<Self> {
         let dir = run_folder()?.join(unique("shop"));
         fs::create_dir(&dir).with_context(|| format!("make the folder {}", dir.display()))?;
         let mount = vault.database_mount(postgres);
         let mut shop = Shop {
             vault,
             postgres,
+            smtp,
             config: dir.join("keyward.toml"),
             dir,
             kv: vault.kv_mount(),
@@ -269,7 +272,15 @@ listen = "127.0.0.1:{http}"
 
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        self.command(arguments).stdin(Stdio::null()).output().context("run keyward")
+        let output = self.command(arguments).stdin(Stdio::null()).output().context("run keyward")?;
+        self.keep(&[&output.stdout, &output.stderr])?;
+        Ok(output)
+    }
+
+    /// Keeps what Keyward said to somebody, so that it is looked through for secret values.
+    fn keep(&self, said: &[&[u8]]) -> Result<()> {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.path("said.log")).context("open said.log")?;
+        said.iter().try_for_each(|bytes| file.write_all(bytes)).context("write said.log")
     }
 
     /// Runs it with a line on standard input.
@@ -279,7 +290,9 @@ listen = "127.0.0.1:{http}"
         if let Some(mut stdin) = child.stdin.take() {
             writeln!(stdin, "{line}").context("write to keyward")?;
         }
-        child.wait_with_output().context("run keyward")
+        let output = child.wait_with_output().context("run keyward")?;
+        self.keep(&[&output.stdout, &output.stderr])?;
+        Ok(output)
     }
 
     /// Runs it to its end and demands success; standard output.
@@ -313,7 +326,9 @@ listen = "127.0.0.1:{http}"
     /// GET on the daemon's HTTP side: status and body.
     pub fn http(&self, path: &str) -> Result<(u16, String)> {
         let (status, body) = crate::http::Http::new(&format!("http://127.0.0.1:{}", self.port), None)?.call("GET", path, &[], None)?;
-        Ok((status, body.as_str().map_or_else(|| body.to_string(), str::to_owned)))
+        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+        self.keep(&[body.as_bytes()])?;
+        Ok((status, body))
     }
 
     /// The value of one metric line that begins with `series`; `None` when there is no such line.
@@ -350,5 +365,19 @@ listen = "127.0.0.1:{http}"
     /// The shop's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         Path::new(&self.dir).join(name)
+    }
+}
+
+impl Drop for Shop<'_> {
+    /// Demands that no secret value stands where none may stand.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        match self.leaks() {
+            Ok(leaks) if leaks.is_empty() => {}
+            Ok(leaks) => panic!("secret values stand where none may stand: {leaks:#?}"),
+            Err(error) => panic!("it could not be looked for leaks: {error:#}"),
+        }
     }
 }

@@ -5,4 +5,5 @@ mod audit;
 mod bad_input;
 mod check;
 mod exported;
+mod leaks;
 mod rotation;
