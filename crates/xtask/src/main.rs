@@ -2,6 +2,7 @@
 
 mod cargo;
 mod demo;
+mod image;
 mod layers;
 mod promtool;
 mod setup;
@@ -28,6 +29,8 @@ Usage: cargo xtask <CHORE>
                    in a small size; --full runs them whole
   demo [--keep]    setup; then watch Keyward do its whole job on real servers, told as it happens, with a table of claims
                    at the end (some two minutes). --keep leaves everything running until Enter is pressed
+  image            Build the Dockerfile without a container engine (buildah on a Debian made by debootstrap; as root) and run
+                   the binary that it yields (some ten minutes)
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
                    import which. A test does the same
   help             Print this
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
+        ["image"] => image::run(),
         ["tidy"] => tidy(),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),
