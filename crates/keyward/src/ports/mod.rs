@@ -7,7 +7,7 @@ mod time;
 mod vault;
 
 pub use acceptance::{HttpAcceptance, LoginAcceptance};
-pub use postgres::{LIMIT as POSTGRES_LIMIT, PostgresPort};
+pub use postgres::{LIMIT as POSTGRES_LIMIT, PostgresPort, admin_failure, login_failure};
 pub use readers::{Coverage, CoverageState, UsageReaders};
 pub use time::SystemClock;
 pub use vault::{VaultPort, failure_of};

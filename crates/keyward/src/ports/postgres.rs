@@ -62,7 +62,8 @@ pub fn login_failure(failure: &LoginFailure) -> Failure {
     Failure { class, again, unknown: false, text: failure.to_string() }
 }
 
-fn admin_failure(error: &AdminError) -> Failure {
+/// A failed call as the administrator in the engine's words.
+pub fn admin_failure(error: &AdminError) -> Failure {
     match error {
         // A change whose answer was lost may have happened; repeating the same one is safe.
         AdminError::Server(failure) => {

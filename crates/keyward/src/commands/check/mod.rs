@@ -1,71 +1,118 @@
-//! `check`: can this configuration work? Everything is looked at, nothing is changed, nothing stops at the first trouble.
+//! `check`: whether a configuration can work, said without changing anything. Everything is looked at; nothing ends at the first finding.
+//!
+//! ```text
+//! file → server → token → permissions → records → each secret → audit logs → alerts → this machine
+//! ```
+//!
+//! Where Vault cannot be asked, what depends on it is said to be unknown. It leaves traces where proof needs them: one refused login per
+//! way into PostgreSQL, and one login by AppRole, whose token it gives back.
 
+mod alerts;
+mod machine;
 mod mounts;
 mod needs;
-mod outside;
+mod postgres;
 mod report;
 mod secrets;
 mod server;
+mod static_role;
 mod token;
 
 use super::alone::Alone;
 use super::output::Output;
 use crate::cli::Exit;
-use crate::config::{Config, Environment, loose_permissions};
+use crate::config::{Config, Environment};
+use crate::ports::failure_of;
 use anyhow::Result;
+use keyward_vault::{Client, Kind};
 use report::{Finding, Report};
+use std::sync::Arc;
 
-/// Looks at everything and says what was found.
+/// Looks at everything and prints what was found.
 ///
 /// # Errors
-/// When not even a client can be built: the CA file or the address cannot serve.
+/// None of what it looks at: that is a finding.
 pub async fn run(config: Config, environment: &Environment, out: Output) -> Result<Exit> {
     let mut report = Report::new(out);
-    report.add("Configuration", configuration(&config));
-    let alone = Alone::offline(config, environment)?;
-    let (live, config) = (&alone.live, &alone.live.config);
-    let client = live.vault.client();
-    let seen = server::look(client, &config.vault).await;
-    report.add("Vault", seen.findings);
-    if seen.is_usable {
-        let logged_in = token::log_in(client, config, environment).await;
-        report.add("Token", logged_in.findings);
-        if logged_in.is_usable {
-            report.add("Records", mounts::records(client, &config.vault.record_mount).await);
-            let (places, lost) = mounts::places(&live.vault, &needs::paths(config)).await;
-            report.add("Published paths", lost);
-            report.add("Permissions", permissions(client, &needs::needs(config, &places)).await);
+    report.add("Configuration", machine::configuration(&config));
+    match Alone::offline(config.clone(), environment) {
+        Ok(alone) => vault_and_secrets(Arc::new(alone), environment, &mut report).await,
+        Err(error) => {
+            let unknown = Finding::unknown("token, permissions and secrets: no client for Vault can be made");
+            report.add("Vault", vec![Finding::wrong(format!("{error:#}")), unknown]);
         }
-        for managed in live.secrets.values() {
-            report.add(format!("Secret {}", managed.spec.name), secrets::look(live, managed, logged_in.is_usable).await);
-        }
-        if logged_in.is_ours {
-            // What was made for this look is given back; it would end by itself too.
-            let _ = client.revoke_self().await;
-        }
-    } else {
-        report.add("Token, permissions and secrets", vec![Finding::unknown("nothing can be said of these while Vault does not answer")]);
     }
-    report.add("Audit logs", outside::audit_logs(config));
-    report.add("Ways to people", outside::ways(config, environment).await);
+    report.add("Alerts", alerts::look(&config.alert, environment).await);
+    report.add("This machine", machine::door(&config).await);
     Ok(report.finish())
 }
 
-/// What works and should be known nevertheless.
-fn configuration(config: &Config) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = config.warnings.iter().map(Finding::warning).collect();
-    let references = config.secrets.iter().filter_map(|s| s.kind.admin()).filter_map(|admin| loose_permissions(&admin.password));
-    let mut loose: Vec<String> = references.collect();
-    loose.dedup();
-    findings.extend(loose.into_iter().map(Finding::warning));
-    findings.insert(0, Finding::well(format!("{} secrets in {} classes", config.secrets.len(), config.classes.len())));
+async fn vault_and_secrets(alone: Arc<Alone>, environment: &Environment, report: &mut Report) {
+    let (config, client) = (&alone.live.config, alone.live.vault.client());
+    let server = server::look(client, &config.vault).await;
+    report.add("Vault", server.findings);
+    let mut audit = machine::audit_logs(config);
+    let mut is_ours = false;
+    let mut can_ask = false;
+    if server.is_usable {
+        let login = token::log_in(client, config, environment).await;
+        (is_ours, can_ask) = (login.is_ours, login.is_usable);
+        report.add("Token", login.findings);
+    }
+    if can_ask {
+        report.add("Permissions", permissions(&alone).await);
+        report.add("Records", mounts::records(client, &config.vault.record_mount).await);
+        audit.extend(audit_devices(client).await);
+    } else {
+        report.add("Permissions", vec![Finding::unknown("what the token may do, and where things are mounted: Vault could not be asked")]);
+    }
+    report.add("Audit log", audit);
+    for (name, looking) in secrets::start(&alone, can_ask) {
+        let findings = looking
+            .await
+            .unwrap_or_else(|error| vec![Finding::wrong(format!("looking at it ended abnormally: {error}")).means(Exit::Internal)]);
+        report.add(format!("Secret {name}"), findings);
+    }
+    if is_ours && let Err(error) = client.revoke_self().await {
+        tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
+    }
+}
+
+async fn permissions(alone: &Alone) -> Vec<Finding> {
+    let config = &alone.live.config;
+    let (places, mut findings) = mounts::places(&alone.live.vault, &needs::paths(config)).await;
+    let needs = needs::needs(config, &places);
+    let paths: Vec<&str> = needs.iter().map(|n| n.path.as_str()).collect();
+    match alone.live.vault.client().capabilities_self(&paths).await {
+        Ok(capabilities) => findings.extend(needs::judge(&needs, &capabilities)),
+        Err(error) if error.kind == Kind::Denied => findings.push(
+            Finding::warning("the token may not ask what it may do, so that nobody can say whether it may do enough")
+                .cure(needs::policy_line("sys/capabilities-self", &["update"])),
+        ),
+        Err(error) => findings.push(Finding::failed("what the token may do", &failure_of(&error))),
+    }
     findings
 }
 
-async fn permissions(client: &keyward_vault::Client, needs: &[needs::Need]) -> Vec<Finding> {
-    let paths: Vec<&str> = needs.iter().map(|need| need.path.as_str()).collect();
-    match client.capabilities_self(&paths).await {
-        Ok(capabilities) => needs::judge(needs, &capabilities),
-        Err(error) => vec![Finding::failed("asking what the token may do", &crate::ports::failure_of(&error))],
+/// Whether Vault audits at all, which few tokens may see.
+async fn audit_devices(client: &Client) -> Vec<Finding> {
+    let devices = match client.audit_devices().await {
+        Ok(devices) => devices,
+        Err(error) if error.kind == Kind::Denied => {
+            let says = "which audit devices Vault has: the token may not see them (optional)";
+            return vec![Finding::unknown(says).cure(needs::policy_line("sys/audit", &["read", "sudo"]))];
+        }
+        Err(error) => return vec![Finding::failed("the audit devices", &failure_of(&error))],
+    };
+    if devices.is_empty() {
+        return vec![
+            Finding::warning("Vault has no audit device: nothing is audited")
+                .cure("vault audit enable file file_path=/var/log/vault/audit.log"),
+        ];
     }
+    let raw = devices.iter().filter(|d| d.raw);
+    raw.map(|d| {
+        Finding::warning(format!("the audit device {} writes secrets in clear (log_raw)", d.path)).cure("enable it without log_raw")
+    })
+    .collect()
 }

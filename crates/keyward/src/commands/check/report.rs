@@ -76,11 +76,6 @@ impl Finding {
         Self::wrong(format!("{what}: {}", failure.text)).means(crate::commands::exit_of(failure.class))
     }
 
-    /// Whether it keeps the configuration from working.
-    pub fn is_wrong(&self) -> bool {
-        self.mark == Mark::Wrong
-    }
-
     /// With what to do about it.
     #[must_use]
     pub fn cure(self, cure: impl Into<String>) -> Self {
