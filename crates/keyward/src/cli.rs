@@ -16,7 +16,7 @@ Exit codes:
    1  done, and something is wrong: a check failed, a rotation was rolled back or is stuck
   64  wrong usage, or the configuration is not sound
   65  bad data: the value or record at hand cannot be used
-  69  not available: Vault, the daemon or a target cannot be reached
+  69  not available: Vault, the daemon or a target cannot be reached, or the port cannot be had
   70  a defect in Keyward
   75  not now: deferred, or another one is at work; try again later
   77  denied: a token or a user lacks a permission
@@ -48,7 +48,7 @@ pub enum Exit {
     Usage = 64,
     /// The value or record at hand cannot be used (`EX_DATAERR`).
     BadData = 65,
-    /// Vault, the daemon or a target cannot be reached (`EX_UNAVAILABLE`).
+    /// Vault, the daemon or a target cannot be reached, or the port cannot be had (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// A defect in Keyward (`EX_SOFTWARE`).
     Internal = 70,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod metrics;
 pub mod ports;
+pub mod records;
 pub mod references;
 pub mod session;
 pub mod view;

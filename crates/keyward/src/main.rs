@@ -6,7 +6,7 @@ use keyward::cli::{Alert, Cli, Command, Exit, Global, Init};
 use keyward::commands::rotate::{self, Request};
 use keyward::commands::{self, check, plan, status};
 use keyward::config::{Config, ConfigErrors, Environment};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -104,6 +104,16 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<keyward_vault::VaultError>() {
             return commands::exit_of(keyward::ports::failure_of(error).class);
+        }
+        if matches!(cause.downcast_ref(), Some(keyward_store::StoreError::Locked { .. })) {
+            return Exit::Temporary;
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            match error.kind() {
+                ErrorKind::PermissionDenied => return Exit::Denied,
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => return Exit::Unavailable,
+                _ => {}
+            }
         }
     }
     Exit::Failed

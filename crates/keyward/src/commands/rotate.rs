@@ -147,6 +147,7 @@ fn finish(name: &str, said: Said, out: Output) -> Exit {
                 Refusal::Wrong(_) => Exit::Failed,
                 Refusal::Later(_) => Exit::Temporary,
                 Refusal::Unavailable(_) => Exit::Unavailable,
+                Refusal::Denied(_) => Exit::Denied,
             }
         }
         Said::Progress(_) => Exit::Internal,

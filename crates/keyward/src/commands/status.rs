@@ -6,8 +6,9 @@ use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::board::{AuditView, Status};
+use crate::records;
 use crate::view::{self, SecretView};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -45,11 +46,20 @@ pub async fn gather(config: Config, environment: &Environment) -> Result<(Status
     let alone = Alone::log_in(config, environment).await?;
     let now = Timestamp::now();
     let mut secrets = BTreeMap::new();
+    let (mut readable, mut first) = (alone.live.secrets.is_empty(), None);
     for (name, managed) in &alone.live.secrets {
-        let read = alone.live.engine.load(name).await;
+        let read = records::look(&alone.live.engine, managed).await;
+        readable |= read.is_ok();
         let why = read.as_ref().err().map(ToString::to_string);
+        if first.is_none() {
+            first = read.as_ref().err().cloned();
+        }
         let read = read.as_ref().map_err(|_| why.as_deref().unwrap_or_default());
         secrets.insert(name.clone(), view::view(managed, read, now));
+    }
+    // One unreadable record is a state to show; all of them are one trouble to name.
+    if let Some(failure) = first.filter(|_| !readable) {
+        return Err(failure).context("no record can be read");
     }
     Ok((Status { version: env!("CARGO_PKG_VERSION").into(), secrets, ..Status::default() }, false))
 }
@@ -65,7 +75,8 @@ fn overview(status: &Status, by_daemon: bool) {
         output::line(&format!("Audit log of {node}: {}", bad_lines(audit)));
     }
     if by_daemon && !status.waiting_for.is_empty() {
-        output::line(&format!("Not ready yet; waiting for: {}", status.waiting_for.join(", ")));
+        output::line("Not ready yet; waiting for:");
+        status.missing().iter().for_each(|what| output::line(&format!("  {what}")));
     }
     for alert in &status.alerts {
         output::line(&format!("Alert: {alert}"));

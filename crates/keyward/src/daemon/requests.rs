@@ -2,10 +2,10 @@
 
 use super::rotations::Work;
 use crate::assembly::Managed;
-use crate::view;
+use crate::{records, view};
 use jiff::Timestamp;
 use keyward_engine::stored::Stored;
-use keyward_engine::{Ask, Engine, Failure};
+use keyward_engine::{Ask, Class, Engine, Failure};
 use keyward_rotation::plan::{self, Decision};
 use keyward_rotation::record::{Observation, Phase, Record};
 use keyward_secret::{Secret, Values};
@@ -23,11 +23,19 @@ pub enum Refusal {
     /// Vault could not be asked.
     #[error("{0}")]
     Unavailable(String),
+    /// Vault does not allow it.
+    #[error("{0}")]
+    Denied(String),
 }
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        if failure.again { Self::Unavailable(failure.to_string()) } else { Self::Wrong(failure.to_string()) }
+        let says = failure.to_string();
+        match failure.class {
+            Class::Denied => Self::Denied(says),
+            _ if failure.again => Self::Unavailable(says),
+            _ => Self::Wrong(says),
+        }
     }
 }
 
@@ -45,7 +53,7 @@ pub async fn rotate(engine: &Engine, managed: &Managed, person: &str, value: Opt
         _ if managed.observes() => return Err(Refusal::Wrong(format!("{name} is only observed (mode = \"observe\"); nothing is changed"))),
         _ => {}
     }
-    let stored = engine.load_or_create(name).await?;
+    let stored = records::take(engine, managed).await?;
     let Some(record) = &stored.record else { return Err(Refusal::Later(format!("the record of {name} is being written; try again"))) };
     match &record.phase {
         Phase::Idle => {
