@@ -241,7 +241,8 @@ impl VaultServer {
         start_server("Vault", command, Stop::Kill, &dir.join("server.log"), START_LIMIT, ready)
     }
 
-    fn initialise(&mut self) -> Result<()> {
+    /// Initialises and unseals a server that was started without.
+    pub fn initialise(&mut self) -> Result<()> {
         let request = json!({ "secret_shares": SHARES, "secret_threshold": THRESHOLD });
         let answer = self.must("PUT", "sys/init", Some(request)).context("initialise Vault")?;
         self.root_token = text(&answer, "/root_token")?;

@@ -1,53 +1,100 @@
-//! `keyward check` on a sound shop, and on what is commonly wrong.
+//! `keyward check` on a sound shop, and what it says of each kind. What it says of bad input stands in `bad_input`.
 
-use keyward_harness::{Shop, VaultOptions, VaultServer, Wishes, servers};
-use serde_json::json;
+use crate::world::{check_says, edit, run, shop, use_token};
+use keyward_harness::{servers, unique, wait_until};
+use serde_json::{Value, json};
 use std::fs;
 
-fn shop(wishes: &Wishes) -> Shop<'static> {
-    Shop::open(servers().vault(), servers().postgres(), servers().smtp(), wishes).unwrap()
-}
-
-/// Exit code and standard output.
-fn check(shop: &Shop<'_>) -> (Option<i32>, String) {
-    let output = shop.run(&["check"]).unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 #[test]
-fn a_sound_configuration_can_work() {
-    let shop = shop(&Wishes::default());
-    let (code, text) = check(&shop);
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("keyward init postgres shop-database"), "the missing fence is named with its cure: {text}");
+fn a_sound_configuration_can_work_and_looking_changes_nothing() {
+    let shop = shop();
+    check_says(&shop, 1, &["keyward init postgres shop-database", "This configuration cannot work yet"]);
     shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
-    let (code, text) = check(&shop);
-    assert_eq!(code, Some(0), "{text}");
-    assert!(!text.contains('✗') && text.contains("This configuration can work"), "{text}");
+    let before = state(&shop);
+    let said = check_says(
+        &shop,
+        0,
+        &[
+            "This configuration can work",
+            "is active",
+            "the token may do what it must",
+            "holds Keyward's records: KV version 2",
+            "the audit log of vault-1",
+            "is a static role, for the user",
+            "refuses a wrong password",
+            "mail to oncall@example.com: answers",
+            "they work while Vault is sealed",
+            "is free for HTTP",
+            "will be made",
+            // Of the kinds, what their users should know.
+            "is a single user",
+            "nothing can prove a value that a person brings",
+        ],
+    );
+    assert!(!said.contains('✗'), "{said}");
+    assert_eq!(state(&shop), before, "check changed something");
+    assert!(!shop.path("state").exists(), "check made the state folder");
+}
+
+/// What is published, what is recorded, and the roles' verifiers.
+fn state(shop: &keyward_harness::Shop<'_>) -> (Vec<Value>, Vec<u16>, String) {
+    let published = ["shop/database", "shop/legacy", "shop/openai"].map(|path| shop.published(path).unwrap()).to_vec();
+    let record = |secret: &str| servers().vault().api("GET", &format!("{}/data/{secret}", shop.records), None).unwrap().0;
+    let records = ["shop-database", "legacy", "reporting"].map(record).to_vec();
+    let sql = format!(
+        "SELECT string_agg(rolpassword, ',' ORDER BY rolname) FROM pg_authid WHERE rolname IN ('{}', '{}', '{}')",
+        shop.users[0], shop.users[1], shop.legacy
+    );
+    (published, records, servers().postgres().psql(&sql).unwrap())
 }
 
 #[test]
-fn a_missing_capability_is_named_with_the_line_that_grants_it() {
-    let shop = shop(&Wishes::default());
-    let policy =
-        "path \"auth/token/lookup-self\" { capabilities = [\"read\"] } path \"sys/capabilities-self\" { capabilities = [\"update\"] }";
-    let token = servers().vault().token(policy, json!(null));
-    fs::write(shop.path("token"), token).unwrap();
-    let text = fs::read_to_string(&shop.config).unwrap();
-    let auth = text.lines().find(|l| l.starts_with("auth = ")).unwrap();
-    let by_token = format!("auth = {{ token = {{ file = \"{}\" }} }}", shop.path("token").display());
-    fs::write(&shop.config, text.replace(auth, &by_token)).unwrap();
-    let (code, said) = check(&shop);
-    assert_eq!(code, Some(77), "{said}");
-    assert!(said.contains("/data/shop/legacy\" { capabilities = [\"read\", \"patch\"] }"), "{said}");
+fn the_answer_for_programs_holds_the_same() {
+    let shop = shop();
+    let ended = run(&shop, &["check", "--output", "json"]);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(answer["ok"], false);
+    let findings = answer["groups"].as_array().unwrap().iter().flat_map(|g| g["findings"].as_array().unwrap());
+    let fence = findings.filter(|f| f["mark"] == "wrong").find(|f| f["cure"] == "keyward init postgres legacy");
+    assert!(fence.is_some(), "{answer}");
 }
 
 #[test]
-fn a_sealed_vault_is_said_to_be_sealed() {
-    let vault = VaultServer::start(&VaultOptions::default()).unwrap();
-    let shop = Shop::open(&vault, servers().postgres(), servers().smtp(), &Wishes::default()).unwrap();
-    vault.seal().unwrap();
-    let (code, text) = check(&shop);
-    assert_eq!(code, Some(69), "{text}");
-    assert!(text.contains("sealed"), "{text}");
+fn a_dynamic_role_is_no_static_one() {
+    let shop = shop();
+    let (mount, role) = shop.static_role.split_once("/static-roles/").unwrap();
+    let dynamic = unique("dynamic");
+    let statements = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'";
+    let body = json!({ "db_name": "postgres", "creation_statements": [statements], "default_ttl": "1h" });
+    servers().vault().must("POST", &format!("{mount}/roles/{dynamic}"), Some(body)).unwrap();
+    use_token(&shop, &servers().vault().root_token);
+    edit(&shop, &format!("/static-roles/{role}\""), &format!("/static-roles/{dynamic}\""));
+    check_says(&shop, 1, &[&format!("{dynamic} is a dynamic role of {mount}"), &format!("vault list {mount}/static-roles")]);
+    edit(&shop, &format!("/static-roles/{dynamic}\""), "/static-roles/nobody\"");
+    check_says(&shop, 1, &[&format!("there is no static role nobody in {mount}")]);
+}
+
+#[test]
+fn a_daemon_that_runs_has_its_own_folder_and_port() {
+    let shop = shop();
+    let _daemon = shop.serve().unwrap();
+    wait_until("the daemon", crate::world::LONG, || shop.http("/livez").ok());
+    check_says(&shop, 1, &["a daemon runs on this configuration's state folder"]);
+}
+
+#[test]
+fn a_published_value_that_does_not_log_in_is_seen() {
+    let shop = shop();
+    shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
+    servers().postgres().psql(&format!("ALTER ROLE \"{}\" PASSWORD 'changed by hand'", shop.legacy)).unwrap();
+    check_says(&shop, 1, &[&format!("what is published at {}/shop/legacy is not accepted", shop.kv), "keyward rotate legacy"]);
+}
+
+#[test]
+fn a_password_that_others_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let shop = shop();
+    fs::set_permissions(shop.path("secret-id"), fs::Permissions::from_mode(0o644)).unwrap();
+    let said = run(&shop, &["check"]).out;
+    assert!(said.contains("secret-id may be read by others than its owner (mode 644); chmod 600 it"), "{said}");
 }

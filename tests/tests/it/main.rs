@@ -4,6 +4,10 @@
 mod audit;
 mod bad_input;
 mod check;
+mod environment;
 mod exported;
 mod leaks;
+mod reload;
 mod rotation;
+mod unready;
+mod world;

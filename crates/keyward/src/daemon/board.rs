@@ -56,6 +56,9 @@ pub struct Status {
     pub started: Option<Timestamp>,
     /// What is still missing before it is ready; empty once it was.
     pub waiting_for: Vec<String>,
+    /// Why, as far as it was tried.
+    #[serde(default)]
+    pub waiting_because: BTreeMap<String, String>,
     /// Keyward's own token.
     pub token: TokenView,
     /// Vault's nodes, by name.
@@ -66,6 +69,14 @@ pub struct Status {
     pub secrets: BTreeMap<String, SecretView>,
     /// Alerts that are not resolved: key and headline.
     pub alerts: Vec<String>,
+}
+
+impl Status {
+    /// What is still missing, each with why where that is known.
+    pub fn missing(&self) -> Vec<String> {
+        let why = |what: &String| self.waiting_because.get(what).map_or_else(|| what.clone(), |why| format!("{what}: {why}"));
+        self.waiting_for.iter().map(why).collect()
+    }
 }
 
 /// The status, filled in by the tasks.
@@ -85,7 +96,32 @@ impl Board {
 
     /// One thing that readiness waited for has happened. Readiness is a latch: it is never taken back.
     pub fn reached(&self, what: &str) {
-        self.update(|status| status.waiting_for.retain(|w| w != what));
+        self.update(|status| {
+            status.waiting_for.retain(|w| w != what);
+            status.waiting_because.remove(what);
+        });
+    }
+
+    /// Why something that readiness waits for has not happened yet. What it does not wait for is left alone.
+    pub fn waits(&self, what: &str, why: &str) {
+        self.update(|status| {
+            if status.waiting_for.iter().any(|w| w == what) {
+                status.waiting_because.insert(what.to_owned(), why.to_owned());
+            }
+        });
+    }
+
+    /// Readiness waits no more for what another configuration does not name.
+    pub fn waits_only_for(&self, named: &[String]) {
+        self.update(|status| {
+            status.waiting_for.retain(|w| named.contains(w));
+            status.waiting_because.retain(|w, _| named.contains(w));
+        });
+    }
+
+    /// Whether Keyward's own token is well.
+    pub fn is_logged_in(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).token.state == "ok"
     }
 
     /// Whether nothing is missing any more.

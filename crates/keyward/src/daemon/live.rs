@@ -107,6 +107,7 @@ pub fn reload(shared: &Shared, lasting: &Lasting) {
         Ok(live) => {
             declare_series(&shared.metrics, &live);
             shared.board.update(|status| status.secrets.retain(|name, _| live.secrets.contains_key(name)));
+            shared.board.waits_only_for(&super::awaited(&live.config));
             shared.replace(live);
             shared.alerts.resolve("config", "the configuration was read again and is in force");
             tracing::info!("The configuration was read again and is in force.");

@@ -13,6 +13,7 @@ pub mod observer;
 pub mod planner;
 pub mod proof;
 mod pulse;
+mod reach;
 pub mod requests;
 pub mod rotations;
 pub mod sd_notify;
@@ -20,6 +21,7 @@ pub mod shared;
 mod supervisor;
 pub mod telling;
 pub mod token;
+mod unreadable;
 pub mod watch;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -117,17 +119,22 @@ pub async fn serve(config: Config, config_file: PathBuf, environment: Environmen
 /// What readiness waits for, on the board from the first moment.
 fn announce(shared: &Shared) {
     let live = shared.live();
-    let logs = live.config.vault.nodes.iter().filter(|n| n.audit_log.is_some()).map(|n| format!("audit log of {}", n.name));
-    let waiting_for =
-        ["vault login".to_owned(), "vault".to_owned()].into_iter().filter(|w| w != "vault" || !live.secrets.is_empty()).chain(logs);
     shared.board.update(|status| {
         env!("CARGO_PKG_VERSION").clone_into(&mut status.version);
         status.started = Some(Timestamp::now());
-        status.waiting_for = waiting_for.collect();
+        status.waiting_for = awaited(&live.config);
     });
     for warning in &live.config.warnings {
         tracing::warn!(warning, "The configuration works, but should be looked at.");
     }
+}
+
+/// What readiness waits for under a configuration.
+fn awaited(config: &Config) -> Vec<String> {
+    let login = ["vault login".to_owned()];
+    let records = (!config.secrets.is_empty()).then(|| "vault".to_owned());
+    let logs = config.vault.nodes.iter().filter(|n| n.audit_log.is_some()).map(|n| format!("audit log of {}", n.name));
+    login.into_iter().chain(records).chain(logs).chain(reach::names(config)).collect()
 }
 
 fn start_tasks(
@@ -145,6 +152,7 @@ fn start_tasks(
     supervisor.spawn("watch", task(|shared| Box::pin(watch::run(shared))));
     supervisor.spawn("token", task(|shared| Box::pin(token::run(shared))));
     supervisor.spawn("proof", task(|shared| Box::pin(proof::run(shared))));
+    supervisor.spawn("reach", task(|shared| Box::pin(reach::run(shared))));
     supervisor.spawn("audit", task(|shared| Box::pin(audit::run(shared))));
     let (http, control) = (Arc::new(http), Arc::new(control));
     let on = Arc::clone(shared);

@@ -5,14 +5,16 @@
 
 use super::rotations::{self, Work};
 use super::shared::{Live, Shared};
+use super::unreadable;
 use crate::assembly::Managed;
 use crate::metrics::families as f;
+use crate::records;
 use crate::view::{self, STATES};
 use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
 use keyward_engine::agenda::{self, Ended, Errand, Memory};
 use keyward_engine::stored::{Held, Stored};
-use keyward_engine::{Ask, Failure, Outcome, TendReport};
+use keyward_engine::{Ask, Outcome, TendReport};
 use keyward_rotation::plan::{self, Decision, Reason};
 use keyward_rotation::record::Record;
 use keyward_rotation::saga::End;
@@ -60,6 +62,8 @@ impl Planner {
         let live = self.shared.live();
         self.memory.retain(|name, _| live.secrets.contains_key(name));
         self.read_records(&live).await;
+        let unread: Vec<_> = self.memory.iter().filter_map(|(name, m)| Some((name.as_str(), m.failure()?))).collect();
+        unreadable::tell(&self.shared, &unread);
         let now = Timestamp::now();
         let inputs: Vec<_> = live.secrets.values().map(|m| (view::input(m, self.record(m), now), Arc::clone(&m.policy))).collect();
         let decisions = plan::plan(now, inputs.iter().map(|(input, policy)| (input, policy.as_ref())));
@@ -95,13 +99,14 @@ impl Planner {
                 continue;
             }
             left -= 1;
-            let read = read(live, managed).await;
+            let engine = &live.engine;
+            let read = if managed.observes() { records::look(engine, managed).await } else { records::take(engine, managed).await };
             let unreachable = read.as_ref().is_err_and(|failure| failure.again);
-            let answered = read.is_ok();
-            memory.note(live.engine.elapsed(), read);
-            if answered {
-                self.shared.board.reached("vault");
+            match &read {
+                Ok(_) => self.shared.board.reached("vault"),
+                Err(failure) => self.shared.board.waits("vault", &failure.to_string()),
             }
+            memory.note(engine.elapsed(), read);
             if unreachable {
                 return; // the others would fare no better, each after its own time limit
             }
@@ -226,21 +231,6 @@ impl Planner {
             passes_after: None,
         });
     }
-}
-
-/// A secret's record; one that is seen for the first time gets one, or takes over that of its former name.
-async fn read(live: &Live, managed: &Managed) -> Result<Stored, Failure> {
-    let (engine, name) = (&live.engine, managed.spec.name.as_str());
-    let stored = engine.load(name).await?;
-    if stored.record.is_some() || managed.observes() {
-        return Ok(stored);
-    }
-    if let Some(from) = &managed.config.renamed_from
-        && engine.carry_over(&managed.spec, from).await?
-    {
-        tracing::info!(secret = name, from, "The record was carried over from the secret's former name.");
-    }
-    engine.load_or_create(name).await
 }
 
 /// Does what one secret calls for.

@@ -196,6 +196,7 @@ impl Reading {
         };
         if let Some(why) = trouble {
             self.in_trouble = true;
+            self.shared.board.waits(&format!("audit log of {}", self.node), &format!("{} {why}", self.path.display()));
             self.mind.coverage.lock().is_blind(&format!("the file {why}"));
             self.shared.alerts.raise(told::file(&self.node, &self.path, &why, now));
         }

@@ -118,11 +118,11 @@ async fn livez(State(shared): State<Arc<Shared>>) -> Response {
 
 /// A latch: once everything was reached, a Vault that is sealed later does not make the daemon unready, or nobody could ask it why.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let waiting_for = shared.board.status().waiting_for;
-    if waiting_for.is_empty() {
+    let missing = shared.board.status().missing();
+    if missing.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n{}\n", waiting_for.join("\n"))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for:\n{}\n", missing.join("\n"))).into_response()
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {

@@ -41,6 +41,9 @@ async fn readiness_says_what_is_missing_and_is_never_taken_back() {
     board.reached("vault");
     let (code, _, body) = served.get("/readyz").await;
     assert_eq!((code, body.as_str()), (503, "waiting for:\nvault login\n"));
+    board.waits("vault login", "the token has expired");
+    board.waits("vault", "what was reached is not waited for again");
+    assert_eq!(served.get("/readyz").await.2, "waiting for:\nvault login: the token has expired\n");
     assert!(served.get("/metrics").await.2.contains("\nkeyward_ready 0\n"));
     board.reached("vault login");
     assert_eq!(served.get("/readyz").await.0, 200);

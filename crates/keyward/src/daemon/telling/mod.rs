@@ -13,6 +13,7 @@ mod ways;
 
 pub use trial::test;
 
+use super::reach;
 use super::shared::{Live, Shared};
 use crate::alerts::Command;
 use crate::metrics::families as f;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-pub use ways::Ways;
-use ways::{Channel, way_name};
+use ways::way_name;
+pub use ways::{Channel, Ways};
 
 /// How long the first alert waits for company. A seal is to be told within seconds.
 const GROUP: SignedDuration = SignedDuration::from_secs(2);
@@ -201,6 +202,10 @@ impl Teller {
     fn resolve(&mut self, key: &str, what: &str, now: Timestamp) {
         if self.book.resolve(key, what, now) {
             self.lag = Lag::News;
+            if reach::name_in(key).is_some() {
+                // A way may be back: what was refused on it would wait for an hour.
+                self.outbox.hurry(now);
+            }
         }
     }
 

@@ -1,16 +1,28 @@
 //! Conditions of things that are configured no more. Nobody looks at those things any longer, so nobody would ever resolve them.
 
 use crate::config::Config;
+use crate::daemon::reach;
 use crate::daemon::watch::{Condition, NO_ACTIVE, node_names};
 
 /// Conditions of a secret, by the first part of the key.
-const OF_SECRETS: [&str; 7] =
-    ["rotation-failed", "rotation-stuck", "rotation-deferred", "supply-due", "overdue", "retire-waits", "proof-failed"];
+const OF_SECRETS: [&str; 8] = [
+    "rotation-failed",
+    "rotation-stuck",
+    "rotation-deferred",
+    "supply-due",
+    "overdue",
+    "retire-waits",
+    "credential-invalid",
+    "notify-failed",
+];
 
 /// Whether a condition belongs to a node or a secret that the configuration does not name.
 pub fn is_stale(key: &str, config: &Config) -> bool {
     if key == NO_ACTIVE {
         return config.vault.nodes.is_empty();
+    }
+    if let Some(name) = reach::name_in(key) {
+        return !reach::names(config).iter().any(|n| n == name);
     }
     let Some((condition, subject)) = key.split_once('/') else { return false };
     if Condition::ALL.iter().any(|c| c.name() == condition) {
@@ -44,7 +56,15 @@ mod tests {
         for key in ["vault-sealed/vault-1", "overdue/a", "token", "alerts-overflow/book", "root-token-used/anything", NO_ACTIVE] {
             assert!(!is_stale(key, &config), "{key}");
         }
-        for key in ["vault-sealed/vault-2", "vault-unreachable/vault", "overdue/b", "rotation-stuck/b"] {
+        for key in [
+            "vault-sealed/vault-2",
+            "vault-unreachable/vault",
+            "overdue/b",
+            "rotation-stuck/b",
+            "credential-invalid/b",
+            "out-of-reach/alerts by mail",
+            "out-of-reach/database keeper@db:5432/shop",
+        ] {
             assert!(is_stale(key, &config), "{key}");
         }
     }

@@ -49,6 +49,12 @@ impl Channel {
         }
     }
 
+    /// Those that a configuration names.
+    pub fn configured(config: &AlertConfig) -> impl Iterator<Item = Self> {
+        let named = [config.smtp.is_some(), config.webhook.is_some(), config.alertmanager.is_some()];
+        Self::ALL.into_iter().zip(named).filter_map(|(channel, named)| named.then_some(channel))
+    }
+
     /// The channel of a route.
     pub fn of(route: &Route) -> Self {
         Self::ALL.into_iter().find(|c| c.in_routes() == route.channel).unwrap_or(Self::Mail)
@@ -105,6 +111,17 @@ impl Ways {
     /// Every usable way, with the names of what it serves.
     pub fn each(&self) -> impl Iterator<Item = (String, Arc<dyn Notifier>)> {
         self.usable.iter().map(|notifier| (notifier.routes().iter().map(way_name).collect::<Vec<_>>().join(", "), Arc::clone(notifier)))
+    }
+
+    /// Who delivers on a channel.
+    ///
+    /// # Errors
+    /// Why it cannot be used, or that it is not configured.
+    pub fn on(&self, channel: Channel) -> Result<Arc<dyn Notifier>, String> {
+        let is_it = |notifier: &&Arc<dyn Notifier>| notifier.routes().first().is_some_and(|route| Channel::of(route) == channel);
+        let broken = || self.broken.iter().find(|(broken, _)| *broken == channel).map(|(_, why)| why.clone());
+        let usable = self.usable.iter().find(is_it).map(Arc::clone);
+        usable.ok_or_else(|| broken().unwrap_or_else(|| "it is configured no more".to_owned()))
     }
 
     /// Who delivers on a route; `None` for one that cannot be used.

@@ -294,6 +294,7 @@ impl Keeper {
     fn state(&self, state: &str) {
         let view = TokenView { state: state.to_owned(), expires: self.expires() };
         self.shared.board.update(|status| status.token = view);
+        self.shared.board.waits(LOGGED_IN, state);
     }
 
     fn expires(&self) -> Option<Timestamp> {

@@ -1,0 +1,141 @@
+//! What these tests share: a shop whose configuration can be spoilt, and commands whose end is looked at.
+
+use keyward_harness::{Message, Process, Shop, Signal, SmtpServer, Wishes, servers, wait_until};
+use serde_json::Value;
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+/// Nothing awaited in these tests takes longer.
+pub const LONG: Duration = Duration::from_mins(2);
+
+/// A shop of one's own on the shared servers.
+pub fn shop() -> Shop<'static> {
+    Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes::default()).unwrap()
+}
+
+/// Replaces the first `from` in the configuration.
+pub fn edit(shop: &Shop<'_>, from: &str, to: &str) {
+    let text = fs::read_to_string(&shop.config).unwrap();
+    assert!(text.contains(from), "{from} is not in the configuration");
+    fs::write(&shop.config, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Replaces every `from` in the configuration.
+pub fn edit_all(shop: &Shop<'_>, from: &str, to: &str) {
+    let text = fs::read_to_string(&shop.config).unwrap();
+    assert!(text.contains(from), "{from} is not in the configuration");
+    fs::write(&shop.config, text.replace(from, to)).unwrap();
+}
+
+/// Has the shop's Keyward use this token, from the file `token`, instead of its AppRole.
+pub fn use_token(shop: &Shop<'_>, token: &str) {
+    fs::write(shop.path("token"), token).unwrap();
+    let text = fs::read_to_string(&shop.config).unwrap();
+    let auth = text.lines().find(|l| l.starts_with("auth = ")).unwrap();
+    edit(shop, auth, &format!("auth = {{ token = {{ file = \"{}\" }} }}", shop.path("token").display()));
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+impl Ended {
+    /// The one error: the lines of standard error that begin with the program's name.
+    pub fn error(&self) -> &str {
+        let mut errors = self.err.lines().filter(|l| l.starts_with("keyward: "));
+        let first = errors.next().unwrap_or_else(|| panic!("no error: {self:?}"));
+        assert_eq!(errors.next(), None, "one trouble is one error: {}", self.err);
+        first
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(shop: &Shop<'_>, arguments: &[&str]) -> Ended {
+    shop.run(arguments).unwrap().into()
+}
+
+/// `check` ends with this code and says this.
+pub fn check_says(shop: &Shop<'_>, code: i32, says: &[&str]) -> String {
+    let ended = run(shop, &["check"]);
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    for part in says {
+        assert!(ended.out.contains(part), "check does not say \"{part}\":\n{}", ended.out);
+    }
+    ended.out
+}
+
+/// Each of these commands ends with this code and one error that holds this text.
+pub fn refused(shop: &Shop<'_>, commands: &[&[&str]], code: i32, says: &str) {
+    for arguments in commands {
+        let ended = run(shop, arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert!(ended.error().contains(says), "{arguments:?} does not say \"{says}\": {}", ended.err);
+    }
+}
+
+/// The commands that need Vault, without a daemon.
+pub const ASKING: [&[&str]; 4] = [&["plan"], &["status"], &["rotate", "legacy", "--alone"], &["rotate", "legacy", "--dry-run"]];
+
+/// Waits until the daemon says that it is ready.
+pub fn becomes_ready(shop: &Shop<'_>) {
+    let mut last = None;
+    let ready = || {
+        last = shop.http("/readyz").ok();
+        last.as_ref().filter(|(status, _)| *status == 200).map(drop)
+    };
+    wait_until("readiness", LONG, ready);
+}
+
+/// Waits until the daemon says that it is not ready, for these reasons.
+pub fn is_unready(shop: &Shop<'_>, because: &[&str]) {
+    let said = || shop.http("/readyz").ok().filter(|(status, body)| *status == 503 && because.iter().all(|part| body.contains(part)));
+    wait_until(&format!("/readyz to say {because:?}; the daemon's log is {}", shop.log_path().display()), LONG, said);
+}
+
+/// The status API's answer.
+pub fn status(shop: &Shop<'_>) -> Value {
+    let (code, body) = shop.http("/api/v1/status").unwrap();
+    assert_eq!(code, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Whether a condition is open.
+fn is_open(shop: &Shop<'_>, key: &str) -> bool {
+    let begin = format!("{key} ");
+    status(shop)["alerts"].as_array().unwrap().iter().any(|alert| alert.as_str().unwrap().starts_with(&begin))
+}
+
+/// Waits until a condition is open.
+pub fn is_raised(shop: &Shop<'_>, key: &str) {
+    wait_until(&format!("the alert {key}"), LONG, || is_open(shop, key).then_some(()));
+}
+
+/// Waits until a condition is over.
+pub fn is_resolved(shop: &Shop<'_>, key: &str) {
+    wait_until(&format!("the end of the alert {key}"), LONG, || (!is_open(shop, key)).then_some(()));
+}
+
+/// Waits for a mail whose subject or text holds all of this.
+pub fn mail(smtp: &SmtpServer, parts: &[&str]) -> Message {
+    let wanted = |m: &Message| parts.iter().all(|part| m.subject.contains(part) || m.body.contains(part));
+    let all = || smtp.messages().into_iter().map(|m| m.subject).collect::<Vec<_>>();
+    smtp.wait_for(wanted, LONG).unwrap_or_else(|| panic!("no mail with {parts:?}, but {:?}", all()))
+}
+
+/// Ends a daemon as the service manager does; it ends well.
+pub fn stop(daemon: &Process) {
+    daemon.signal(Signal::TERM).unwrap();
+    assert!(daemon.wait(LONG).is_some_and(|status| status.success()), "the daemon did not end well");
+}
