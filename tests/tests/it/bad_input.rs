@@ -108,7 +108,7 @@ fn a_token_file_that_is_not_there_is_named() {
     let shop = shop();
     use_token(&shop, "x");
     fs::remove_file(shop.path("token")).unwrap();
-    check_says(&shop, 64, &["cannot read the secret in", "token"]);
+    check_says(&shop, 1, &["cannot read the secret in", "token"]);
     refused(&shop, &ASKING, 64, "token");
 }
 

@@ -1,7 +1,7 @@
 //! `keyward serve` in a world that is not ready: it starts, says what it waits for, tells people, and recovers by itself.
 
-use crate::world::{becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, mail, run, status, stop, use_token};
-use keyward_harness::{PostgresServer, Shop, Signal, SmtpServer, VaultOptions, VaultServer, Wishes, foreign_ca, servers};
+use crate::world::{LONG, becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, mail, run, status, stop, use_token};
+use keyward_harness::{PostgresServer, Shop, Signal, SmtpServer, VaultOptions, VaultServer, Wishes, foreign_ca, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -48,7 +48,7 @@ fn a_vault_that_was_never_initialised() {
     let wishes = Wishes { audit: false, ..Wishes::default() };
     let shop = Shop::open(servers().vault(), servers().postgres(), &smtp, &wishes).unwrap();
     edit_all(&shop, &servers().vault().address, &vault.address);
-    use_token(&shop, "none yet");
+    use_token(&shop, "hvs.none-yet");
     let daemon = shop.serve().unwrap();
     is_unready(&shop, &["vault login", "not initialised"]);
     mail(&smtp, &["Vault is not initialised"]);
@@ -96,8 +96,8 @@ fn a_token_that_may_not_read_the_records() {
     let policy = "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }";
     use_token(&shop, &servers().vault().token(policy, json!({ "period": "1h" })));
     let daemon = shop.serve().unwrap();
-    is_unready(&shop, &["vault: GET", &format!("{}/data/", shop.records), "permission denied"]);
-    assert_eq!(status(&shop)["secrets"]["legacy"]["state"], "unknown");
+    is_unready(&shop, &["vault: reading the record of ", &format!("{}/data/", shop.records), "permission denied"]);
+    wait_until("the secret's state", LONG, || (status(&shop)["secrets"]["legacy"]["state"] == "unknown").then_some(()));
     mail(&smtp, &["records cannot be read", "legacy", "keyward check"]);
     fs::write(shop.path("token"), good_token(&shop)).unwrap();
     daemon.signal(Signal::HUP).unwrap();
@@ -199,7 +199,7 @@ fn a_mail_server_that_refuses_gets_what_waited_when_it_no_longer_does() {
     edit(&shop, &format!("audit_log = \"{}\"", servers().vault().audit_log.display()), &format!("audit_log = \"{}\"", log.display()));
     fs::write(shop.path("smtp-password"), "not the password").unwrap();
     let daemon = shop.serve().unwrap();
-    is_unready(&shop, &["alerts by mail: ", "authentication"]);
+    is_unready(&shop, &["alerts by mail: ", "535"]);
     fs::write(shop.path("smtp-password"), &smtp.password).unwrap();
     mail(&smtp, &[&log.display().to_string()]);
     fs::write(&log, "").unwrap();
