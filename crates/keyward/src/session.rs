@@ -3,7 +3,7 @@
 use crate::cli::Exit;
 use crate::config::{Auth, Environment, SecretRef, VaultConfig, resolve_local};
 use anyhow::{Context, Result, bail};
-use keyward_vault::{Client, Kind, Options, TokenInfo, VaultError};
+use keyward_vault::{Client, Kind, NodeState, Options, TokenInfo, VaultError};
 use std::time::Duration;
 
 /// A client for the configured Vault, not logged in yet. Nothing is contacted.
@@ -99,6 +99,22 @@ impl std::error::Error for LoginFailure {}
 /// # Errors
 /// [`LoginFailure`].
 pub async fn log_in(client: &Client, credentials: &Credentials, environment: &Environment) -> Result<TokenInfo, LoginFailure> {
+    match try_log_in(client, credentials, environment).await {
+        Err(LoginFailure::Vault(error)) if error.kind == Kind::Sealed => Err(LoginFailure::Vault(sealed_or_empty(client, error).await)),
+        other => other,
+    }
+}
+
+/// A server without data answers every call as a sealed one does; only its health tells which it is.
+async fn sealed_or_empty(client: &Client, mut error: VaultError) -> VaultError {
+    if client.health(client.address()).await.state == NodeState::Uninitialised {
+        error.kind = Kind::Uninitialised;
+        error.errors.clear();
+    }
+    error
+}
+
+async fn try_log_in(client: &Client, credentials: &Credentials, environment: &Environment) -> Result<TokenInfo, LoginFailure> {
     let local = |reference| resolve_local(reference, environment).map_err(|e| LoginFailure::Reference(e.to_string()));
     let token = match credentials {
         Credentials::Personal(token) | Credentials::Configured(Auth::Token(token)) => local(token)?,

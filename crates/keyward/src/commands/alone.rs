@@ -29,7 +29,9 @@ impl Alone {
     pub async fn log_in(config: Config, environment: &Environment) -> Result<Self> {
         let credentials = session::personal_credentials(&config.vault, environment)?;
         let alone = Self::offline(config, environment)?;
-        session::log_in(alone.live.vault.client(), &credentials, environment).await.context("cannot log in to Vault")?;
+        let client = alone.live.vault.client();
+        let logged_in = session::log_in(client, &credentials, environment).await;
+        logged_in.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
         Ok(alone)
     }
 

@@ -131,12 +131,13 @@ fn show(progress: &Progress, out: Output) {
 fn finish(name: &str, said: Said, out: Output) -> Exit {
     match said {
         Said::Result(answer) => {
-            if out == Output::Json {
-                output::json(&answer);
-            } else {
-                output::line(&sentence(name, &answer));
+            let exit = exit(&answer);
+            match out {
+                Output::Json => output::json(&answer),
+                Output::Text if exit == Exit::Ok => output::line(&sentence(name, &answer)),
+                Output::Text => output::note(&format!("keyward: {}", sentence(name, &answer))),
             }
-            exit(&answer)
+            exit
         }
         Said::Refused(refusal) => {
             if out == Output::Json {
@@ -211,7 +212,7 @@ pub async fn dry_run(config: Config, environment: &Environment, name: &str, out:
             }
             match &failure {
                 None => output::line("Preflight: all is well."),
-                Some(why) => output::line(&format!("Preflight: {why}")),
+                Some(why) => output::note(&format!("keyward: preflight: {why}")),
             }
         }
     }

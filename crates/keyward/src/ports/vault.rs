@@ -37,7 +37,7 @@ impl VaultPort {
         let mount = self.client.mount_of(path).await.map_err(|e| read_failure(&e))?;
         if mount.kind != "kv" || mount.version != Some(2) {
             let version = mount.version.map_or_else(String::new, |v| format!(" version {v}"));
-            let text = format!("{path}: the mount {} is {}{version}, Keyward needs KV version 2", mount.path, mount.kind);
+            let text = format!("the mount {} is {}{version}, Keyward needs KV version 2", mount.path, mount.kind);
             return Err(Failure::lasting(Class::Invalid, text));
         }
         let name = mount.path.trim_matches('/').to_owned();

@@ -202,7 +202,7 @@ fn refused_by_the_database(world: &World<'_>, claims: &mut Claims) -> Result<()>
     world.postgres.psql(&format!("ALTER ROLE \"{idle}\" CONNECTION LIMIT 0"))?;
     let output = world.shop.run(&["rotate", "shop-database"])?;
     world.postgres.psql(&format!("ALTER ROLE \"{idle}\" CONNECTION LIMIT -1"))?;
-    fact(String::from_utf8_lossy(&output.stdout).trim_end());
+    fact(String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
     claims.check("a refused password is rolled back, and the old one works", || {
         ensure!(output.status.code() == Some(1), "keyward rotate ended with {}", output.status);
         ensure!(world.shop.published("shop/database")? == before, "what is published changed");

@@ -3,7 +3,6 @@
 use super::needs::Place;
 use super::report::Finding;
 use crate::cli::Exit;
-use crate::commands::exit_of;
 use crate::ports::{VaultPort, failure_of};
 use keyward_engine::Class;
 use keyward_vault::{Client, Kind, KvConfig, Mount};
@@ -27,7 +26,7 @@ pub async fn places(vault: &VaultPort, paths: &BTreeSet<String>) -> (BTreeMap<St
                 }
             }
             Err(failure) => {
-                let finding = Finding::wrong(failure.text).means(exit_of(failure.class));
+                let finding = Finding::failed(path, &failure);
                 let is_kv1 = failure.class == Class::Invalid;
                 findings.push(if is_kv1 {
                     finding.cure("upgrade the mount (vault kv enable-versioning MOUNT) or publish in another")

@@ -31,8 +31,9 @@ impl Memory {
     /// Takes in how a try went. `told`: whether its trouble is to be told at all.
     pub fn take(&mut self, reached: bool, told: bool) -> Say {
         if reached {
-            self.failures = 0;
-            return if std::mem::replace(&mut self.said_well, true) { Say::Nothing } else { Say::Resolve };
+            // A trouble too short to be told may still have stopped a delivery, which then need not wait.
+            let said_well = std::mem::replace(&mut self.said_well, true);
+            return if std::mem::take(&mut self.failures) == 0 && said_well { Say::Nothing } else { Say::Resolve };
         }
         self.failures = self.failures.saturating_add(1);
         if !told || self.failures < FAILED_TRIES {
@@ -63,7 +64,7 @@ mod tests {
             assert_eq!(memory.take(reached, true), says, "{reached}");
         }
         assert_eq!(memory.take(false, true), Say::Nothing);
-        assert_eq!(memory.take(true, true), Say::Nothing, "what was never told is not resolved");
+        assert_eq!(memory.take(true, true), Say::Resolve, "its end is, since a delivery may wait for it");
     }
 
     #[test]

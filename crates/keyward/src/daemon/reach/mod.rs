@@ -34,6 +34,11 @@ pub fn name_in(key: &str) -> Option<&str> {
     key.strip_prefix(words::OUT_OF_REACH)?.strip_prefix('/')
 }
 
+/// Whether the key is that of a way to people.
+pub fn is_of_a_way(key: &str) -> bool {
+    name_in(key).is_some_and(|name| name.starts_with(places::BY))
+}
+
 /// The task. Ends when the daemon stops.
 pub async fn run(shared: Arc<Shared>) {
     let mut task = Reach { shared: Arc::clone(&shared), live: None, watched: BTreeMap::new(), tries: JoinSet::new() };

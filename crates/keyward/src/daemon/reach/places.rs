@@ -9,6 +9,9 @@ use keyward_targets::postgres as target;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The beginning of a way's name.
+pub const BY: &str = "alerts by ";
+
 /// Something that must be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -49,7 +52,7 @@ pub fn places(config: &Config) -> BTreeMap<String, Place> {
     }
     for channel in Channel::configured(&config.alert) {
         let place = Place::Way { channel, config: Box::new(config.alert.clone()) };
-        places.insert(format!("alerts by {}", channel.label()), place);
+        places.insert(format!("{BY}{}", channel.label()), place);
     }
     places
 }

@@ -202,10 +202,11 @@ impl Teller {
     fn resolve(&mut self, key: &str, what: &str, now: Timestamp) {
         if self.book.resolve(key, what, now) {
             self.lag = Lag::News;
-            if reach::name_in(key).is_some() {
-                // A way may be back: what was refused on it would wait for an hour.
-                self.outbox.hurry(now);
-            }
+        }
+        if reach::is_of_a_way(key) {
+            // A way is back, with another password perhaps: what was refused on it would wait for an hour.
+            self.rebuild_ways(now);
+            self.outbox.hurry(now);
         }
     }
 
