@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// A shop with a mail server of its own, on the shared Vault and PostgreSQL.
-fn shop_with(smtp: &SmtpServer) -> Shop<'static> {
+fn shop_with(smtp: &SmtpServer) -> Shop<'_> {
     Shop::open(servers().vault(), servers().postgres(), smtp, &Wishes::default()).unwrap()
 }
 

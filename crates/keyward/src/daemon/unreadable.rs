@@ -32,10 +32,9 @@ fn is_told(class: Class) -> bool {
 }
 
 fn unreadable(names: &[&str], first: &Failure, now: Timestamp) -> Alert {
-    let mut listed = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > LISTED {
-        listed.push_str(&format!(" and {} more", names.len() - LISTED));
-    }
+    let more = names.len().saturating_sub(LISTED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let listed = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ") + &more;
     let account = Account {
         happened: format!("Vault answers, but the records of these secrets cannot be read: {listed}. The first: {first}"),
         now: "They are not rotated, and nobody knows whether they are due. What is published is not changed.".to_owned(),
