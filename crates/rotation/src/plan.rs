@@ -11,6 +11,8 @@
 mod check;
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod tests;
 
 pub use crate::schedule::{Backoff, CatchUp, Policy};
@@ -79,8 +81,10 @@ pub enum Reason {
     Stuck,
     /// Vault and the target disagree about the value that is true, and rotating would hide which.
     Diverged,
-    /// A person paused it.
+    /// A person paused it, or its whole class.
     Paused,
+    /// This machine's clock is too far from Vault's: what a slot is cannot be said.
+    ClockSkew,
     /// The last slot that was rotated lies in the future, so the clock was set back or was wrong before.
     ClockBehind,
     /// It was first seen after the last due time, and a new secret is not rotated by surprise.
@@ -117,6 +121,7 @@ impl Reason {
             Self::Stuck => "stuck",
             Self::Diverged => "diverged",
             Self::Paused => "paused",
+            Self::ClockSkew => "clock-skew",
             Self::ClockBehind => "clock-behind",
             Self::FirstSeen => "first-seen",
             Self::NotDue => "not-due",
@@ -145,6 +150,7 @@ impl Reason {
             Self::Stuck => "a rotation stands still; look at `keyward status`, then `keyward resume`",
             Self::Diverged => "Vault and the target disagree; run `keyward reconcile`",
             Self::Paused => "a person paused it; `keyward resume` lets it go on",
+            Self::ClockSkew => "due; this machine's clock and Vault's differ too much",
             Self::ClockBehind => "the last slot rotated lies in the future: the clock was set back, or was wrong before",
             Self::FirstSeen => "new here: its first slot is the next one",
             Self::NotDue => "not due yet",
@@ -207,10 +213,23 @@ pub fn next_due(now: Timestamp, input: &Input, policy: &Policy) -> Option<Timest
 /// Since when this secret has been owed a rotation, if it has been for longer than the policy allows. It is
 /// computed from the last proved success alone, so it also shows a planner that does not plan.
 pub fn overdue(now: Timestamp, input: &Input, policy: &Policy) -> Option<Timestamp> {
-    let proved = input.last_success.unwrap_or(input.first_seen);
+    overdue_since(now, &input.name, input.last_success.unwrap_or(input.first_seen), policy)
+}
+
+/// The same for whoever knows only the secret's name, and when it was last proved (or else first seen).
+pub fn overdue_since(now: Timestamp, name: &str, proved: Timestamp, policy: &Policy) -> Option<Timestamp> {
     let slot = policy.schedule.next_after(proved)?;
-    let start = policy.start(&input.name, Slot(slot))?;
+    let start = policy.start(name, Slot(slot))?;
     (now > policy.late_after(start)).then_some(start)
+}
+
+/// The decision where something outside the secret's record holds what is due: a clock that is not trusted, a paused class.
+#[must_use]
+pub fn held(decision: Decision, reason: Reason, note: &str) -> Decision {
+    match decision {
+        Decision::Due { .. } => Decision::Wait { reason, until: None, note: Some(note.to_owned()) },
+        wait @ Decision::Wait { .. } => wait,
+    }
 }
 
 /// The decision in one line for people.

@@ -15,7 +15,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod walker;
+pub(crate) mod walker;
 
 pub use cron::Schedule;
 pub use window::Window;
