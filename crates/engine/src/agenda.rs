@@ -84,6 +84,11 @@ impl Memory {
         self.read.is_none_or(|at| now.saturating_sub(at) >= patience)
     }
 
+    /// Somebody changed the record just now: it is read again at the next look.
+    pub fn forget(&mut self) {
+        self.read = None;
+    }
+
     /// Notes a reading.
     pub fn note(&mut self, now: Duration, read: Result<Stored, Failure>) {
         self.read = Some(now);
@@ -114,7 +119,8 @@ impl Memory {
             let waited = self.refused.is_none_or(|(at, attempts)| now.saturating_sub(at) >= backoff.delay(attempts));
             return waited.then_some(Errand::Rotate(slot.0));
         }
-        let due = idle && record.later.iter().any(|l| l.not_before() <= wall);
+        // While what is published is refused, an older value may be the only one that works: it is left alone.
+        let due = idle && record.diverged.is_none() && record.later.iter().any(|l| l.not_before() <= wall);
         if due && rested(self.tended, now) {
             self.tended = Some(now);
             return Some(Errand::Tend);

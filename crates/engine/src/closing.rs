@@ -1,11 +1,13 @@
 //! What a rotation writes into its record after the stage: the turn, a raised number, the outcome.
 
-use crate::drive::{Engine, Job, Spec, Went};
+use crate::drive::{Engine, Spec, Went};
 use crate::failure::{Class, Failure};
+use crate::job::Job;
+use crate::known::{known, patched};
 use crate::recording::Put;
 use crate::stored::Held;
 use jiff::Timestamp;
-use keyward_rotation::record::Record;
+use keyward_rotation::record::{Author, Known, Record};
 use keyward_rotation::saga::{Event, Stuck, Way};
 use std::collections::BTreeMap;
 
@@ -49,17 +51,21 @@ impl Engine {
     pub(crate) async fn finish(&self, spec: &Spec, job: &mut Job) -> Went {
         let now = self.clock.now();
         let later = match job.work() {
-            Ok(work) if !job.tends() => spec.kind.later(work, now),
+            Ok(work) if job.rotates() => spec.kind.later(work, now),
             _ => Vec::new(),
         };
         let notes = Self::notes(spec, job, now);
         let mut record = job.record.clone();
-        if let (Ok(work), false) = (job.work(), job.tends()) {
+        if let (Ok(work), true) = (job.work(), job.rotates()) {
             record.kept = spec.kind.keeps(work);
         }
-        let Some(record) = record.finished(job.version, now, later) else {
+        let Some(mut record) = record.finished(job.version, now, later) else {
             return illegal("only what is staged can be finished");
         };
+        match self.now_known(spec, job, now) {
+            Ok(known) => record.published = known,
+            Err(failure) => return (failure.event(), Some(failure)),
+        }
         let went = self.write(spec, job, record, Held::default()).await;
         if went.0 == Event::Done {
             self.destroy_held(spec, &job.record).await;
@@ -69,6 +75,16 @@ impl Engine {
             }
         }
         went
+    }
+
+    /// What stands on the published path now that the candidate was read back from there.
+    fn now_known(&self, spec: &Spec, job: &Job, now: Timestamp) -> Result<Option<Known>, Failure> {
+        if spec.kind.path().is_none() {
+            return Ok(None);
+        }
+        let names = spec.kind.fields();
+        let fields = patched(&job.held.old, &job.held.publish, &names);
+        known(&fields, &names, Author::Keyward, now, self.random.as_ref()).map(Some)
     }
 
     pub(crate) async fn close(&self, spec: &Spec, job: &mut Job) -> Went {

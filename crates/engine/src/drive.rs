@@ -1,7 +1,8 @@
 //! One rotation from its first step to its end: asks the driving function what to do, does it, tells it how it went.
 
 use crate::failure::{Class, Failure};
-use crate::kind::{Kind, RESUMED, Trouble, Work};
+pub(crate) use crate::job::Job;
+use crate::kind::{Kind, RESUMED, Trouble};
 use crate::observer::{Observer, Told, What};
 use crate::ports::{Clock, Vault};
 use crate::recording::Put;
@@ -9,7 +10,7 @@ use crate::stored::{Held, Stored};
 use jiff::Timestamp;
 use keyward_rotation::record::{Observation, Phase, Purpose, Record};
 use keyward_rotation::saga::{End, Event, Limits, Saga, State};
-use keyward_rotation::table::{Step, TEND, Table};
+use keyward_rotation::table::{RECONCILE, Step, TEND, Table};
 use keyward_secret::{Source, Values};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// The step or state at which it failed.
     pub failed_at: Option<State>,
+    /// The value that it found published was put there by somebody else.
+    pub foreign: bool,
 }
 
 /// Times and bounds.
@@ -90,49 +93,8 @@ pub struct Engine {
     claims: Claims,
 }
 
-/// A rotation in the engine's hands.
-pub(crate) struct Job {
-    pub(crate) saga: Saga,
-    /// The record's version as we know it.
-    pub(crate) version: u64,
-    pub(crate) record: Record,
-    pub(crate) held: Held,
-    /// The published version that the next PATCH checks against.
-    pub(crate) base: Option<u64>,
-    /// The published version seen by the last reading.
-    pub(crate) seen: Option<u64>,
-    pub(crate) ask: Ask,
-    pub(crate) failure: Option<Failure>,
-    failed_at: Option<State>,
-}
-
-impl Job {
-    /// The attempt with its values; an error before the stage.
-    pub(crate) fn work(&self) -> Result<Work<'_>, Failure> {
-        let attempt = self.record.attempt().ok_or_else(|| Failure::lasting(Class::Invalid, "nothing is staged"))?;
-        Ok(Work { record: &self.record, attempt, held: &self.held })
-    }
-
-    /// The same to look at, while the job itself goes on with its heartbeat.
-    pub(crate) fn snapshot(&self) -> Self {
-        Self {
-            record: self.record.clone(),
-            held: self.held.duplicate(),
-            ask: Ask { person: self.ask.person.clone(), ..Ask::default() },
-            failure: None,
-            ..*self
-        }
-    }
-
-    /// Whether it is housekeeping, not a rotation.
-    pub(crate) fn tends(&self) -> bool {
-        *self.saga.table() == TEND
-    }
-
-    pub(crate) fn rotation(&self) -> &str {
-        self.record.attempt().map_or("", |a| &a.rotation)
-    }
-}
+/// The fact that an attempt found somebody else's value published.
+pub(crate) const FOREIGN: &str = "foreign";
 
 /// What came of one state: what the driving function is told, and why if it went wrong.
 pub(crate) type Went = (Event, Option<Failure>);
@@ -203,7 +165,11 @@ impl Engine {
         let Some((way, attempt)) = record.way().zip(record.attempt()) else {
             return refused(Failure::lasting(Class::Invalid, "nothing is under way"));
         };
-        let table: &'static Table = if attempt.purpose == Purpose::Tend { &TEND } else { spec.kind.table() };
+        let table: &'static Table = match attempt.purpose {
+            Purpose::Tend => &TEND,
+            Purpose::Reconcile => &RECONCILE,
+            Purpose::Rotate { .. } => spec.kind.table(),
+        };
         if attempt.kind != table.kind {
             let text = format!(
                 "it was begun as {}, and is configured as {} now; configure it as before to let it finish",
@@ -251,20 +217,22 @@ impl Engine {
         self.run(spec, Saga::begin(&TEND), Stored { version: stored.version, record: None, held }, record, ask).await
     }
 
-    async fn run(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask) -> Outcome {
+    pub(crate) async fn run(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask) -> Outcome {
         let Some(_claim) = self.claim(&spec.name) else {
             let failure = Failure::passing(Class::InUse, format!("{} is being rotated by this process already", spec.name));
             return Outcome { end: End::Lost, ..refused(failure) };
         };
         let base = record.attempt().and_then(|a| a.base);
-        let mut job = Job { saga, version: at.version, record, held: at.held, base, seen: None, ask, failure: None, failed_at: None };
+        let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
+        let mut job =
+            Job { saga, version: at.version, record, held: at.held, base, seen: None, ask, failure: None, failed_at: None, foreign };
         let recovered = !matches!(job.saga.state, State::Do(_));
         let by = job.ask.person.clone().unwrap_or_else(|| "schedule".into());
         self.tell(spec, &job, What::Began { by: &by, recovered });
         let rotation = self.drive(spec, &mut job).await;
         let end = if let State::Ended(end) = job.saga.state { end } else { End::Suspended };
         self.observer.told(&Told { secret: &spec.name, rotation: &rotation, what: What::Ended(&end) });
-        Outcome { end, rotation, number: job.record.number, failure: job.failure, failed_at: job.failed_at }
+        Outcome { end, rotation, number: job.record.number, failure: job.failure, failed_at: job.failed_at, foreign: job.foreign }
     }
 
     /// The loop; the rotation's id.
@@ -301,7 +269,7 @@ impl Engine {
 
     /// Works through one state. Steps in the world run beside the heartbeat; writing the record is its own heartbeat.
     async fn step(&self, spec: &Spec, job: &mut Job) -> Went {
-        let pause = self.pause(job.saga.attempts);
+        let pause = self.pause_before(job.saga.attempts);
         if !pause.is_zero()
             && let Err(lost) = self.beside_heartbeat(spec, job, self.clock.sleep(pause)).await
         {
@@ -391,7 +359,7 @@ impl Engine {
         }
     }
 
-    fn pause(&self, attempts: u8) -> Duration {
+    fn pause_before(&self, attempts: u8) -> Duration {
         if attempts == 0 {
             return Duration::ZERO;
         }
@@ -424,5 +392,6 @@ impl Drop for Claim<'_> {
 
 /// The outcome of what never began.
 fn refused(failure: Failure) -> Outcome {
-    Outcome { end: End::Refused(Step::Preflight), rotation: String::new(), number: 0, failure: Some(failure), failed_at: None }
+    let (rotation, end) = (String::new(), End::Refused(Step::Preflight));
+    Outcome { end, rotation, number: 0, failure: Some(failure), failed_at: None, foreign: false }
 }

@@ -188,6 +188,12 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// The published values as the target would be given them, for a kind whose step Apply can make the target accept a value that is
+    /// published already (`keyward reconcile`); `None` where only a new value helps.
+    fn current(&self, _live: &Document) -> Option<Values> {
+        None
+    }
+
     /// What is left to be done later, once this rotation is finished.
     fn later(&self, _work: Work<'_>, _now: Timestamp) -> Vec<Later> {
         Vec::new()

@@ -1,8 +1,15 @@
-//! The proof watch: does what consumers read still work? A refusal counts only if nothing was under way around it.
+//! The proof watch: does what consumers read still work, and is it still what Keyward published? A refusal counts only if nothing
+//! was under way around it.
 
 use crate::drive::{Engine, Spec};
 use crate::failure::{Class, Failure};
-use keyward_rotation::record::Record;
+use crate::known::{is_foreign, known};
+use crate::ports::Document;
+use crate::published::named;
+use crate::recording::Put;
+use crate::stored::{Held, Stored};
+use keyward_rotation::record::{Author, Diverged, Phase, Record};
+use keyward_secret::Fields;
 
 /// What one look came to.
 #[derive(Debug)]
@@ -19,21 +26,89 @@ pub enum Proof {
     Unknown(Failure),
 }
 
+/// What a look changed in the record, for people to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// Somebody else put a value there, and it works: it is adopted.
+    Adopted,
+    /// The same where no system can say whether it works: it is adopted, because nothing else is known.
+    AdoptedUnproved,
+    /// What is published is refused: the schedule is held from now on. `foreign`: it is not what Keyward published, either.
+    Diverged {
+        /// Whether somebody else put it there.
+        foreign: bool,
+    },
+    /// It was refused before, and is accepted again.
+    Healed,
+}
+
+/// A proof and the readings that it was made from; `None` where they could not be had.
+struct Look {
+    proof: Proof,
+    read: Option<(Stored, Document)>,
+}
+
 impl Engine {
-    /// Proves once what is published now.
+    /// Proves once what is published now. Changes nothing.
     pub async fn prove(&self, spec: &Spec) -> Proof {
-        let Ok(before) = self.load(&spec.name).await else { return Proof::Moving };
+        self.look_at(spec).await.proof
+    }
+
+    /// Proves once what is published now, and keeps in the record what follows: a value of somebody else's that works is
+    /// adopted, one that is refused holds the schedule, and one that works again frees it.
+    pub async fn watch(&self, spec: &Spec) -> (Proof, Option<Noticed>) {
+        let Look { proof, read } = self.look_at(spec).await;
+        let Some((stored, live)) = read else { return (proof, None) };
+        let Some(record) = stored.record.filter(|r| matches!(r.phase, Phase::Idle | Phase::Paused { .. })) else { return (proof, None) };
+        let names = spec.kind.fields();
+        let foreign = spec.kind.path().is_some() && is_foreign(record.published.as_ref(), &live, &names);
+        let (noticed, next) = match &proof {
+            Proof::Valid | Proof::NothingToProve if foreign && live.fields.is_some() => {
+                let by = Author::SomebodyElse;
+                let Ok(known) = known(&named(&live, &names), &names, by, self.clock.now(), self.random.as_ref()) else {
+                    return (proof, None);
+                };
+                let noticed = if matches!(proof, Proof::Valid) { Noticed::Adopted } else { Noticed::AdoptedUnproved };
+                (noticed, Record { published: Some(known), diverged: None, ..record })
+            }
+            Proof::Valid if record.diverged.is_some() => (Noticed::Healed, Record { diverged: None, ..record }),
+            Proof::Invalid(failure) if record.diverged.is_none() && tells_of_the_value(failure.class) => {
+                let diverged = Diverged { why: failure.text.clone(), since: self.clock.now() };
+                (Noticed::Diverged { foreign }, Record { diverged: Some(diverged), ..record })
+            }
+            _ => return (proof, None),
+        };
+        // A rotation of this process that is only at its preflight must not lose its record to us.
+        let Some(_claim) = self.claim(&spec.name) else { return (proof, None) };
+        // Lost means that somebody else works on it: the next look sees what came of that.
+        let won = matches!(self.put(&spec.name, stored.version, &next, &Held::default()).await, Put::Won(_));
+        (proof, won.then_some(noticed))
+    }
+
+    async fn look_at(&self, spec: &Spec) -> Look {
+        let nothing = |proof| Look { proof, read: None };
+        let Ok(before) = self.load(&spec.name).await else { return nothing(Proof::Moving) };
         if before.record.as_ref().and_then(Record::way).is_some() {
-            return Proof::Moving;
+            return nothing(Proof::Moving);
         }
         let live = match self.live(spec).await {
             Ok(live) => live,
-            Err(failure) => return Proof::Unknown(failure),
+            Err(failure) => return nothing(Proof::Unknown(failure)),
         };
-        if spec.kind.path().is_some() && live.fields.as_ref().is_none_or(keyward_secret::Fields::is_empty) {
-            return Proof::NothingToProve;
+        let proof = self.judge(spec, &before, &live).await;
+        Look { proof, read: Some((before, live)) }
+    }
+
+    async fn judge(&self, spec: &Spec, before: &Stored, live: &Document) -> Proof {
+        let was_published = before.record.as_ref().is_some_and(|r| r.published.is_some());
+        if let Some(path) = spec.kind.path().filter(|_| live.fields.as_ref().is_none_or(Fields::is_empty)) {
+            if !was_published {
+                return Proof::NothingToProve;
+            }
+            let failure = Failure::lasting(Class::NotFound, format!("{path} was deleted or emptied: consumers find nothing there"));
+            return self.confirm_refusal(spec, before.version, live.version, failure).await;
         }
-        match spec.kind.prove(&live).await {
+        match spec.kind.prove(live).await {
             None => Proof::NothingToProve,
             Some(Ok(())) => Proof::Valid,
             Some(Err(failure)) if says_nothing_of_the_credential(failure.class) => Proof::Unknown(failure),
@@ -52,4 +127,9 @@ impl Engine {
 
 fn says_nothing_of_the_credential(class: Class) -> bool {
     matches!(class, Class::Unreachable | Class::Timeout | Class::Sealed | Class::Denied | Class::Tls)
+}
+
+/// Whether a refusal says that the value is the wrong one, and not that something around it is amiss.
+fn tells_of_the_value(class: Class) -> bool {
+    matches!(class, Class::WrongPassword | Class::NotFound | Class::Foreign)
 }

@@ -1,7 +1,8 @@
 //! The published path: publishing, the race that decides between forward and back, and reading it again.
 
-use crate::drive::{Engine, Job, Spec};
+use crate::drive::{Engine, Spec};
 use crate::failure::{Class, Failure};
+use crate::job::Job;
 use crate::kind::Trouble;
 use crate::ports::{Document, WriteFailure};
 use crate::recording::Put;

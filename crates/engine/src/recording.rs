@@ -4,7 +4,7 @@ use crate::drive::{Engine, Spec};
 use crate::failure::{Class, Failure};
 use crate::ports::WriteFailure;
 use crate::stored::{Held, Stored, decode, encode};
-use keyward_rotation::record::{Phase, Record};
+use keyward_rotation::record::{FORMAT, Phase, Record};
 
 /// How a write of the record ended.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ impl Engine {
 
     /// Writes a record over version `cas`.
     pub(crate) async fn put(&self, secret: &str, cas: u64, record: &Record, held: &Held) -> Put {
+        // A record of the format before becomes one of ours with our first write.
+        let record = &Record { format: FORMAT, ..record.clone() };
         let fields = match encode(record, held) {
             Ok(fields) => fields,
             Err(failure) => return Put::Failed(failure),

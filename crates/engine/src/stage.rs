@@ -1,12 +1,15 @@
 //! The step `Stage`: makes a candidate and stores it in the record before anybody else learns of it.
 
-use crate::drive::{Engine, Job, Spec, Went};
+use crate::drive::{Engine, FOREIGN, Spec, Went};
 use crate::failure::{Class, Failure};
+use crate::job::Job;
 use crate::kind::DraftInput;
+use crate::known::is_foreign;
 use crate::ports::{Document, WriteFailure};
 use crate::published::named;
 use crate::stored::Held;
-use keyward_rotation::record::{Attempt, Phase, Purpose, Record};
+use keyward_rotation::record::{Attempt, Phase, Record};
+use keyward_secret::Fields;
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -16,6 +19,7 @@ impl Engine {
             Err(failure) => (failure.event(), Some(failure)),
             Ok((record, held)) => {
                 job.base = record.attempt().and_then(|a| a.base);
+                job.foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
                 self.write(spec, job, record, held).await
             }
         }
@@ -28,24 +32,33 @@ impl Engine {
         }
         let (now, rotation) = (self.clock.now(), self.fresh_id()?);
         let fences = spec.kind.fences().await?;
-        let mut held = Held { old: named(&live, &spec.kind.fields()), ..job.held.duplicate() };
+        let names = spec.kind.fields();
+        let mut held = Held { old: named(&live, &names), ..job.held.duplicate() };
         let mut facts = BTreeMap::new();
-        if !job.tends() {
+        if job.reconciles() {
+            let text = "what is published cannot be given to the target as it is";
+            let new = spec.kind.current(&live).ok_or_else(|| Failure::lasting(Class::Invalid, text))?;
+            held = Held { new, old: Fields::new(), publish: named(&live, &names) };
+        } else if job.rotates() {
             let (supplied, kept) = (job.ask.supplied.as_ref(), &job.record.kept);
             let input = DraftInput { live: &live, now, random: self.random.as_ref(), supplied, rotation: &rotation, kept };
             let draft = spec.kind.draft(input).await?;
             held = Held { new: draft.new, publish: draft.publish, ..held };
             facts = draft.facts;
         }
+        if !job.tends() && is_foreign(job.record.published.as_ref(), &live, &names) {
+            facts.insert(FOREIGN.into(), "what was published had been put there by somebody else".into());
+        }
         let attempt = Attempt {
             rotation,
-            purpose: if job.tends() { Purpose::Tend } else { Purpose::Rotate { slot: job.ask.slot } },
+            purpose: job.purpose(),
             kind: job.saga.table().kind.to_owned(),
             owner: self.owner.clone(),
             asked_by: job.ask.person.clone().unwrap_or_else(|| "schedule".into()),
             base: spec.kind.path().map(|_| live.version),
             staged_at: now,
-            since_version: job.version + 1,
+            // A stuck rotation that is given up for this one has left values in older versions, too.
+            since_version: job.record.attempt().map_or(job.version + 1, |stuck| stuck.since_version),
             facts,
         };
         let number = job.record.number.max(fences) + 1;

@@ -5,8 +5,9 @@
 //!
 //! - [`schedule`] and [`plan`] say which secret is due, and why another is not.
 //! - [`table`] lists the steps of each kind of secret; [`saga`] drives them, live and on recovery alike.
-//! - [`record`] is what Vault keeps of one secret: the lock, the memory, and whose turn it is.
+//! - [`record`] is what Vault keeps of one secret: the lock, the memory, and whose turn it is; [`class`] of a class: its pause.
 
+pub mod class;
 pub mod plan;
 pub mod record;
 pub mod saga;

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The format that this program writes. It reads this one and the one before, and refuses newer ones by name.
-pub const FORMAT: u32 = 1;
+///
+/// 2 added what was published last ([`Known`]), [`Diverged`], and [`Purpose::Reconcile`].
+pub const FORMAT: u32 = 2;
 
 /// The record of one secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +41,46 @@ pub struct Record {
     /// Versions of this record that held values and must be destroyed: first and last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<(u64, u64)>,
+    /// What the published fields were when Keyward last knew them; `None` before it published anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Known>,
+    /// What consumers read is refused by the system that should accept it; the schedule is held until that is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<Diverged>,
     /// Whose turn it is.
     pub phase: Phase,
+}
+
+/// The published fields as last known: enough to tell that somebody else changed them, and nothing of what they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// A keyed digest of the named fields, in hexadecimal.
+    pub digest: String,
+    /// Its key, drawn anew each time.
+    pub salt: String,
+    /// Who put them there.
+    pub by: Author,
+    /// When that was proved.
+    pub at: Timestamp,
+}
+
+/// Who put a value on the published path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Author {
+    /// A rotation.
+    Keyward,
+    /// Somebody else, and it was adopted: it works.
+    SomebodyElse,
+}
+
+/// Vault and the target disagree about the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// What the target answered, without any value.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The last rotation, if it failed and was rolled back.
@@ -123,6 +163,8 @@ pub enum Purpose {
     },
     /// Housekeeping: no slot is used up.
     Tend,
+    /// Making the target accept what is published: no slot is used up, nothing is published.
+    Reconcile,
 }
 
 /// Something to be done about an older value.
@@ -200,6 +242,8 @@ impl Record {
             later: Vec::new(),
             kept: BTreeMap::new(),
             held: None,
+            published: None,
+            diverged: None,
             phase: Phase::Idle,
         }
     }
@@ -264,10 +308,15 @@ impl Record {
     pub fn finished(mut self, version: u64, now: Timestamp, later: Vec<Later>) -> Option<Self> {
         let attempt = self.attempt()?;
         let since = attempt.since_version;
-        if let Purpose::Rotate { slot } = attempt.purpose {
-            self.last_slot = Some(self.last_slot.map_or(slot, |last| last.max(slot)));
-            self.last_success = Some(now);
-            self.last_failure = None;
+        match attempt.purpose {
+            Purpose::Rotate { slot } => {
+                self.last_slot = Some(self.last_slot.map_or(slot, |last| last.max(slot)));
+                self.last_success = Some(now);
+                self.last_failure = None;
+                self.diverged = None;
+            }
+            Purpose::Reconcile => (self.last_failure, self.diverged) = (None, None),
+            Purpose::Tend => {}
         }
         self.later.extend(later);
         self.held = Some((since, version));
@@ -309,65 +358,5 @@ impl Observation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn staged() -> Record {
-        let attempt = Attempt {
-            rotation: "r1".into(),
-            purpose: Purpose::Rotate { slot: Timestamp::UNIX_EPOCH },
-            kind: "random".into(),
-            owner: "me".into(),
-            asked_by: "schedule".into(),
-            base: Some(3),
-            staged_at: Timestamp::UNIX_EPOCH,
-            since_version: 7,
-            facts: BTreeMap::new(),
-        };
-        Record { phase: Phase::Staged(attempt), number: 4, ..Record::first_seen("s", Timestamp::UNIX_EPOCH) }
-    }
-
-    #[test]
-    fn a_record_survives_its_own_json() {
-        for record in [
-            Record::first_seen("s", Timestamp::UNIX_EPOCH),
-            staged(),
-            staged().turned().unwrap_or_else(|| panic!()),
-            staged().parked(Stuck::Unproved, "why", Timestamp::UNIX_EPOCH).unwrap_or_else(|| panic!()),
-        ] {
-            let text = serde_json::to_string(&record).unwrap_or_default();
-            assert_eq!(serde_json::from_str::<Record>(&text).ok(), Some(record));
-        }
-    }
-
-    #[test]
-    fn finishing_uses_up_the_slot_and_remembers_what_to_destroy() {
-        let done = staged().finished(9, Timestamp::UNIX_EPOCH, vec![]).unwrap_or_else(|| panic!());
-        assert_eq!((done.last_slot, done.held, &done.phase), (Some(Timestamp::UNIX_EPOCH), Some((7, 9)), &Phase::Idle));
-        assert!(done.finished(9, Timestamp::UNIX_EPOCH, vec![]).is_none(), "only what is under way can be finished");
-    }
-
-    #[test]
-    fn a_rollback_leaves_the_slot_open_and_counts() {
-        let back =
-            staged().turned().and_then(|r| r.rolled_back(9, Timestamp::UNIX_EPOCH, "verify: wrong password")).unwrap_or_else(|| panic!());
-        assert_eq!(back.last_slot, None);
-        assert_eq!(back.last_failure.as_ref().map(|f| f.attempts), Some(1));
-    }
-
-    #[test]
-    fn resuming_goes_on_in_the_recorded_direction() {
-        let stuck = staged().turned().and_then(|r| r.parked(Stuck::UndoFailed, "", Timestamp::UNIX_EPOCH)).unwrap_or_else(|| panic!());
-        assert_eq!(stuck.resumed().and_then(|r| r.way()), Some(Way::Back));
-    }
-
-    #[test]
-    fn an_owner_is_silent_only_when_the_same_version_stays() {
-        let mut seen = Observation::default();
-        let at = Duration::from_secs;
-        assert_eq!(seen.observe(1, at(10)), at(0));
-        assert_eq!(seen.observe(1, at(14)), at(4));
-        assert_eq!(seen.observe(2, at(20)), at(0));
-        assert_eq!(seen.observe(2, at(26)), at(6));
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

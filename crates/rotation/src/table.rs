@@ -12,7 +12,7 @@ mod vault;
 pub use issued::{APPROLE_SECRET_ID, APPROLE_SECRET_ID_FILE, EXEC, HTTP_API_KEY};
 pub use postgres::{POSTGRES_PASSWORD, POSTGRES_TWO_USERS};
 pub use redis::REDIS_PASSWORD;
-pub use value::{JWT_HMAC, MANUAL, RANDOM, TEND};
+pub use value::{JWT_HMAC, MANUAL, RANDOM, RECONCILE, TEND};
 pub use vault::{VAULT_STATIC_ROLE, VAULT_STATIC_ROLE_COPIED};
 
 /// One step of a rotation. What it means for a kind is said where the kind is implemented.
@@ -154,6 +154,7 @@ pub static TABLES: &[&Table] = &[
     &APPROLE_SECRET_ID,
     &APPROLE_SECRET_ID_FILE,
     &TEND,
+    &RECONCILE,
 ];
 
 #[cfg(test)]

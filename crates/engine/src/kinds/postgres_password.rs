@@ -81,6 +81,11 @@ impl Kind for PostgresPassword {
         Some(login_as_read(self.target.as_ref(), &self.shape, live, Some(&self.user)).await)
     }
 
+    fn current(&self, live: &Document) -> Option<Values> {
+        let password = self.shape.published("password", live)?;
+        Some(Values::from([("username".into(), Secret::new(self.user.as_str())), ("password".into(), password)]))
+    }
+
     async fn fences(&self) -> Result<Number, Failure> {
         Ok(self.target.fence(&self.user).await?.unwrap_or(0))
     }

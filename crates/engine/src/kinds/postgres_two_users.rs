@@ -148,6 +148,11 @@ impl Kind for PostgresTwoUsers {
         Some(login_as_read(self.target.as_ref(), &self.shape, live, None).await)
     }
 
+    fn current(&self, live: &Document) -> Option<Values> {
+        let user = self.shape.published("username", live).filter(|user| self.users.iter().any(|known| known == user.expose()))?;
+        Some(Values::from([("username".into(), user), ("password".into(), self.shape.published("password", live)?)]))
+    }
+
     async fn fences(&self) -> Result<Number, Failure> {
         let first = self.target.fence(&self.users[0]).await?;
         let second = self.target.fence(&self.users[1]).await?;

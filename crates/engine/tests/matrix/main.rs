@@ -2,6 +2,8 @@
 //! works, nothing is staged any more, and the record holds no value.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
+mod foreign;
+mod formats;
 mod issued;
 mod redis;
 mod scenes;

@@ -1,6 +1,6 @@
 //! Values that stand in KV version 2, whoever makes them.
 
-use super::Step::{Confirm, Finish, Preflight, Publish, Stage, Verify};
+use super::Step::{Apply, Confirm, Finish, Preflight, Publish, Stage, Verify};
 use super::Undo::{Impossible, Nothing};
 use super::{Table, row};
 
@@ -48,5 +48,17 @@ pub static TEND: Table = Table {
         row(Publish, Impossible, "the named fields are patched, with check-and-set"),
         row(Confirm, Nothing, "the published secret is read back"),
         row(Finish, Nothing, "the record is closed"),
+    ],
+};
+
+/// `keyward reconcile`: the target is made to accept what Vault hands out, whatever it held before.
+pub static RECONCILE: Table = Table {
+    kind: "reconcile",
+    rows: &[
+        row(Preflight, Nothing, "the fence is installed, the user exists, a wrong password is refused"),
+        row(Stage, Nothing, "the published value is stored in the record, under a number above the fence"),
+        row(Apply, Impossible, "the target gets the published value, through the fence"),
+        row(Confirm, Nothing, "the published value is read back and logs in"),
+        row(Finish, Nothing, "the record is closed and the versions that held values are destroyed"),
     ],
 };
