@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use foldhash::fast::RandomState;
-
 use crate::fact::Fact;
 
 /// A caller, as far as the log names one. All empty where no valid token was sent.
@@ -33,11 +31,11 @@ impl<'a> Identity<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Own {
     /// Hashes of its tokens' accessors, as `sys/audit-hash` gives them for each device: exact, and the one to prefer.
-    pub accessors: HashSet<String, RandomState>,
+    pub accessors: HashSet<String>,
     /// Its entity ids.
-    pub entity_ids: HashSet<String, RandomState>,
+    pub entity_ids: HashSet<String>,
     /// Its display names. Weak: whoever may create tokens may choose the same name.
-    pub display_names: HashSet<String, RandomState>,
+    pub display_names: HashSet<String>,
 }
 
 impl Own {

@@ -208,6 +208,31 @@ impl VaultServer {
         self.must("POST", &format!("{}/static-roles/{role}", mount.path), Some(body)).map(drop)
     }
 
+    /// Saves a Raft snapshot of the whole server into a file.
+    pub fn save_snapshot(&self, to: &Path) -> Result<()> {
+        self.operate(&["operator", "raft", "snapshot", "save"], to)
+    }
+
+    /// Puts a snapshot of this very server back: time runs backwards for everything in it. Returns once it is active again.
+    pub fn restore_snapshot(&self, from: &Path) -> Result<()> {
+        self.operate(&["operator", "raft", "snapshot", "restore"], from)?;
+        crate::poll(ACTIVE_LIMIT, || match self.health() {
+            Ok(200) => Some(()),
+            Ok(503) => self.unseal().ok(),
+            _ => None,
+        })
+        .context("Vault did not come back after the restore")
+    }
+
+    /// Runs the server's own command-line tool as root, on one file.
+    fn operate(&self, arguments: &[&str], file: &Path) -> Result<()> {
+        let mut command = clean_command(&self.binary, file.parent().unwrap_or(Path::new("/")));
+        command.env("VAULT_ADDR", &self.address).env("VAULT_CACERT", &self.ca_pem_path).env("VAULT_TOKEN", &self.root_token);
+        let output = command.args(arguments).arg(file).output().context("run Vault's command-line tool")?;
+        ensure!(output.status.success(), "{}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Kills a server of one's own without warning (SIGKILL).
     pub fn kill(&mut self) -> Result<()> {
         self.own.as_mut().context("a shared Vault cannot be killed; start one of your own")?.process = None;

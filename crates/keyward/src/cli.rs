@@ -153,25 +153,78 @@ Examples:
         /// One secret; without it, all
         name: Option<String>,
     },
-    /// Rotate a secret now
+    /// Rotate a secret now; in an emergency a whole class, or all
     #[command(after_help = "\
 The running daemon does it, and records who asked; where none runs, this command does it alone, by the same
 steps and the same record. The value is proved before consumers see it, and rolled back if it is refused.
 
+With --class or --all it names every secret and what its consumers will notice, and asks. Secrets that others
+name in `after` go first. It stops at the first that fails. Without a terminal it needs --yes.
+
 Examples:
   keyward rotate backend-database --dry-run    show the steps and what preflight finds; changes nothing
-  keyward rotate backend-database")]
+  keyward rotate backend-database
+  keyward rotate --class database --now
+  keyward rotate --all --now --yes --keep-going --output json")]
     Rotate(Rotate),
-    /// Go on with a rotation that stands still, after its cause was removed
+    /// Hold the schedule of a secret, or of a whole class
+    #[command(after_help = "\
+Nothing of it is rotated until `keyward resume`; it is still proved, and becomes overdue when its time is over. The pause stands
+in Vault, so every daemon keeps it and no restart forgets it. A rotation that is under way is brought to its end.
+
+Examples:
+  keyward pause backend-database --why \"until the release is out\"
+  keyward pause --class database --why \"release freeze\"")]
+    Pause {
+        /// The secret
+        #[arg(required_unless_present = "class", conflicts_with = "class")]
+        name: Option<String>,
+        /// Every secret of this class
+        #[arg(long, value_name = "CLASS")]
+        class: Option<String>,
+        /// Why; it stands in `keyward status` and `keyward plan`
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
+        /// Do it in this process even if a daemon runs
+        #[arg(long)]
+        alone: bool,
+    },
+    /// Go on with a rotation that stands still, after its cause was removed; or end a pause
     #[command(after_help = "\
 A rotation stands still (is stuck) when its retries are used up or when going on could do harm. `keyward status NAME`
 says why.
 
-Example:
-  keyward resume backend-database")]
+Examples:
+  keyward resume backend-database
+  keyward resume --class database              end the pause of a class")]
     Resume {
         /// The secret
-        name: String,
+        #[arg(required_unless_present = "class", conflicts_with = "class")]
+        name: Option<String>,
+        /// The class whose pause is to end
+        #[arg(long, value_name = "CLASS")]
+        class: Option<String>,
+        /// Do it in this process even if a daemon runs
+        #[arg(long)]
+        alone: bool,
+    },
+    /// Say what is true where Vault and a target may disagree, and make it true again
+    #[command(after_help = "\
+After a restored Vault, a restored database, a password changed by hand. Each secret is proved, its record is compared with the
+target's fence, and what would mend it is said. On confirmation the target is made to accept what Vault hands out, or the
+secret is rotated where that cannot be. Ends with 1 if something is wrong and was not mended. Without a terminal it needs --yes to act.
+
+Examples:
+  keyward reconcile                            all secrets
+  keyward reconcile backend-database
+  keyward reconcile --yes --output json")]
+    Reconcile {
+        /// Secrets; without them, all
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Act without asking
+        #[arg(long)]
+        yes: bool,
         /// Do it in this process even if a daemon runs
         #[arg(long)]
         alone: bool,
@@ -191,9 +244,6 @@ Examples:
         #[arg(long)]
         alone: bool,
     },
-    /// The audit log: dry runs over archives, what the rules mean
-    #[command(subcommand, arg_required_else_help = true)]
-    Audit(crate::commands::audit::Audit),
     /// Alerts
     #[command(subcommand, arg_required_else_help = true)]
     Alert(Alert),
@@ -234,8 +284,24 @@ pub struct Plan {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Rotate {
     /// The secret
-    pub name: String,
-    /// Show the steps and what preflight finds; change nothing
+    #[arg(required_unless_present_any = ["class", "all"], conflicts_with_all = ["class", "all"])]
+    pub name: Option<String>,
+    /// Every secret of this class; may be said more than once
+    #[arg(long, value_name = "CLASS", requires = "now", conflicts_with = "all")]
+    pub class: Vec<String>,
+    /// Every secret
+    #[arg(long, requires = "now")]
+    pub all: bool,
+    /// Out of turn: no slot, window or jitter is waited for
+    #[arg(long)]
+    pub now: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Go on past a secret that fails
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Show the steps and what preflight finds (with --class or --all: which secrets, in which order); change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Do it in this process even if a daemon runs; the record in Vault keeps the two from colliding
@@ -314,7 +380,28 @@ mod tests {
         let Ok(cli) = typed("keyward rotate db --dry-run --output json --config /x.toml") else { panic!() };
         assert_eq!((cli.global.output, cli.global.config), (Output::Json, PathBuf::from("/x.toml")));
         let Command::Rotate(rotate) = cli.command else { panic!() };
-        assert_eq!(rotate, Rotate { name: "db".into(), dry_run: true, alone: false });
+        assert_eq!((rotate.name.as_deref(), rotate.dry_run, rotate.alone), (Some("db"), true, false));
+    }
+
+    #[test]
+    fn one_secret_or_a_class_or_all_and_many_only_now() {
+        for words in
+            ["keyward rotate db", "keyward rotate --class a --class b --now", "keyward rotate --all --now --yes", "keyward pause db"]
+        {
+            assert!(typed(words).is_ok(), "{words}");
+        }
+        for words in [
+            "keyward rotate --all",
+            "keyward rotate --class a",
+            "keyward rotate db --all --now",
+            "keyward rotate db --class a --now",
+            "keyward rotate --class a --all --now",
+            "keyward pause",
+            "keyward pause db --class a",
+            "keyward resume",
+        ] {
+            assert!(typed(words).is_err(), "{words}");
+        }
     }
 
     #[test]

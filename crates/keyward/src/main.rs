@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::CommandFactory;
-use keyward::cli::{Alert, Cli, Command, Exit, Global, Init};
-use keyward::commands::rotate::{self, Request};
-use keyward::commands::{self, check, plan, status};
+use keyward::cli::{Alert, Cli, Command, Exit, Global, Init, Rotate};
+use keyward::commands::emergency::{self, Wish};
+use keyward::commands::{self, Request, check, pause, plan, reconcile, rotate, status};
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -45,18 +45,18 @@ async fn run(cli: Cli) -> Result<Exit> {
     }
     let environment = Environment::of_process().with_address(cli.global.address.clone());
     let Global { config: file, output: out, .. } = cli.global;
-    if let Command::Audit(audit) = cli.command {
-        return commands::audit::run(audit, &file, &environment, out).await;
-    }
     let config = Config::load(&file, &environment)?;
     match cli.command {
         Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
         Command::Check => check::run(config, &environment, out).await,
         Command::Plan(p) => plan::run(config, &environment, p.from, p.to, out).await,
         Command::Status { name } => status::run(config, &environment, name.as_deref(), out).await,
-        Command::Rotate(r) if r.dry_run => rotate::dry_run(config, &environment, &r.name, out).await,
-        Command::Rotate(r) => rotate::run(config, &environment, &r.name, Request::Rotate, r.alone, out).await,
-        Command::Resume { name, alone } => rotate::run(config, &environment, &name, Request::Resume, alone, out).await,
+        Command::Rotate(r) => rotate_command(config, &environment, r, out).await,
+        Command::Pause { name, class, why, alone } => {
+            pause::run(config, &environment, pause::What::of(name, class)?, Some(why), alone, out).await
+        }
+        Command::Resume { name, class, alone } => pause::run(config, &environment, pause::What::of(name, class)?, None, alone, out).await,
+        Command::Reconcile { names, yes, alone } => reconcile::run(config, &environment, names, yes, alone, out).await,
         Command::Supply { name, alone } => {
             let value = rotate::read_value(&name)?;
             rotate::run(config, &environment, &name, Request::Supply(value), alone, out).await
@@ -64,7 +64,18 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
         Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
         Command::Health => commands::health(&config, out).await,
-        Command::Audit(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+        Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+    }
+}
+
+async fn rotate_command(config: Config, environment: &Environment, r: Rotate, out: commands::Output) -> Result<Exit> {
+    match r.name {
+        Some(name) if r.dry_run => rotate::dry_run(config, environment, &name, out).await,
+        Some(name) => rotate::run(config, environment, &name, Request::Rotate, r.alone, out).await,
+        None => {
+            let wish = Wish { classes: r.class, yes: r.yes, keep_going: r.keep_going, dry_run: r.dry_run, alone: r.alone };
+            emergency::run(config, environment, wish, out).await
+        }
     }
 }
 

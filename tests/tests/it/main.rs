@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
 mod audit;
-mod audit_replay;
 mod bad_input;
 mod check;
+mod emergency;
 mod environment;
 mod exported;
 mod leaks;
+mod pause;
+mod reconcile;
 mod reload;
 mod rotation;
 mod unready;

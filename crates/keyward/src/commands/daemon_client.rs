@@ -15,6 +15,8 @@ use tokio::net::UnixStream;
 
 /// How long the daemon may take to answer what needs no work.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take where it asks a secret's target first.
+const PATIENT: Duration = Duration::from_mins(2);
 /// A single line of an answer is at most this long.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -54,6 +56,15 @@ impl Daemon {
     /// When it does not answer.
     pub async fn alert_test(&self) -> Result<Vec<(String, Result<(), String>)>> {
         let body = self.whole(Method::POST, "/alert/test").await?;
+        serde_json::from_slice(&body).context("the daemon's answer is of another version of Keyward")
+    }
+
+    /// A question that changes nothing, answered as one JSON document. Examining a secret may log in to its target.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let body = tokio::time::timeout(PATIENT, self.whole(Method::GET, path)).await.context("the daemon does not answer")??;
         serde_json::from_slice(&body).context("the daemon's answer is of another version of Keyward")
     }
 

@@ -2,18 +2,23 @@
 //! record in Vault.
 
 mod alone;
-pub mod audit;
 pub mod check;
+mod confirm;
 mod daemon_client;
+pub mod emergency;
+mod hand;
 mod output;
+pub mod pause;
 pub mod plan;
+pub mod reconcile;
 pub mod rotate;
 mod setup;
 pub mod status;
 
 pub use alone::Alone;
 pub use daemon_client::{Daemon, person};
-pub use output::{json, line, note, table};
+pub use hand::Request;
+pub use output::{Output, json, line, note, table};
 pub use setup::{alert_test, health, init_postgres};
 
 use crate::cli::Exit;

@@ -1,55 +1,19 @@
-//! `rotate`, `resume`, `supply`: what a person asks for, over the daemon's socket or alone.
+//! `rotate`, `resume`, `supply` of one secret: what a person asks for, over the daemon's socket or alone.
 
 use super::alone::{Alone, unknown};
-use super::daemon_client::{Daemon, person};
+use super::hand::{Hand, Request};
 use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::control::{Answer, Said};
 use crate::daemon::observer::Progress;
-use crate::daemon::requests::{self, Refusal};
-use crate::daemon::rotations::Work;
+use crate::daemon::requests::Refusal;
 use anyhow::{Context, Result, bail};
-use hyper::body::Bytes;
+use keyward_engine::Class;
 use keyward_engine::ports::Vault as _;
-use keyward_engine::{Class, Outcome};
-use keyward_secret::{Secret, Values};
+use keyward_secret::Secret;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
-
-/// What is asked for.
-pub enum Request {
-    /// Rotate now.
-    Rotate,
-    /// Let what is stuck or paused go on.
-    Resume,
-    /// Take this value.
-    Supply(Secret),
-}
-
-impl Request {
-    fn path(&self, name: &str) -> String {
-        match self {
-            Self::Rotate => format!("/rotate/{name}"),
-            Self::Resume => format!("/resume/{name}"),
-            Self::Supply(_) => format!("/supply/{name}"),
-        }
-    }
-
-    fn body(&self) -> Bytes {
-        match self {
-            Self::Rotate | Self::Resume => Bytes::new(),
-            Self::Supply(value) => {
-                let values = Values::from([("value".to_owned(), value.duplicate())]);
-                let mut fields = keyward_secret::Fields::new();
-                for (name, value) in &values {
-                    fields.set_text(name, value);
-                }
-                Bytes::from(fields.to_json_text().expose().to_owned())
-            }
-        }
-    }
-}
 
 /// Carries a request out and prints how it goes.
 ///
@@ -59,66 +23,12 @@ pub async fn run(config: Config, environment: &Environment, name: &str, request:
     if config.secret(name).is_none() {
         bail!(unknown(config.secrets.iter().map(|s| &s.name), name));
     }
-    let daemon = if alone { None } else { Daemon::find(&config.socket).await? };
-    let said = match daemon {
-        Some(daemon) => over_the_socket(&daemon, name, &request, out).await?,
-        None => by_itself(config, environment, name, request, out).await?,
-    };
+    let hand = Hand::find(config, environment, alone, out).await?;
+    let said = hand.ask(name, request, |progress| show(progress, out)).await?;
     Ok(finish(name, said, out))
 }
 
-async fn over_the_socket(daemon: &Daemon, name: &str, request: &Request, out: Output) -> Result<Said> {
-    let mut last = None;
-    daemon
-        .ask(&request.path(name), request.body(), |said| match said {
-            Said::Progress(progress) => show(&progress, out),
-            other => last = Some(other),
-        })
-        .await?;
-    last.context("the daemon ended its answer without a result; look at `keyward status`")
-}
-
-async fn by_itself(config: Config, environment: &Environment, name: &str, request: Request, out: Output) -> Result<Said> {
-    if out == Output::Text {
-        output::note("No daemon answers here; working alone.");
-    }
-    let alone = Alone::log_in(config, environment).await?;
-    let managed = alone.managed(name)?;
-    let engine = &alone.live.engine;
-    let prepared = match request {
-        Request::Rotate => requests::rotate(engine, managed, &person(), None).await,
-        Request::Supply(value) => requests::rotate(engine, managed, &person(), Some(value)).await,
-        Request::Resume => requests::resume(engine, managed).await,
-    };
-    let (stored, work) = match prepared {
-        Ok(prepared) => prepared,
-        Err(refusal) => return Ok(Said::Refused(refusal)),
-    };
-    let mut progress = alone.ear.listen(name);
-    let running = async {
-        match work {
-            Work::Rotate(ask) => Ok(Some(engine.rotate(&managed.spec, stored, ask).await)),
-            Work::TakeOver => Ok(Some(engine.take_over(&managed.spec, stored).await)),
-            Work::Resume => engine.resume(&managed.spec, stored).await,
-        }
-    };
-    tokio::pin!(running);
-    let outcome: Option<Outcome> = loop {
-        tokio::select! {
-            Some(step) = progress.recv() => show(&step, out),
-            outcome = &mut running => break match outcome {
-                Ok(outcome) => outcome,
-                Err(failure) => return Ok(Said::Refused(Refusal::from(failure))),
-            },
-        }
-    };
-    while let Ok(step) = progress.try_recv() {
-        show(&step, out);
-    }
-    Ok(Said::Result(Answer::of(outcome.as_ref())))
-}
-
-fn show(progress: &Progress, out: Output) {
+pub(super) fn show(progress: &Progress, out: Output) {
     if out == Output::Json {
         return;
     }
@@ -144,25 +54,33 @@ fn finish(name: &str, said: Said, out: Output) -> Exit {
                 output::json(&serde_json::json!({ "outcome": "not begun", "failure": refusal.to_string() }));
             }
             output::note(&format!("keyward: {refusal}"));
-            match refusal {
-                Refusal::Wrong(_) => Exit::Failed,
-                Refusal::Later(_) => Exit::Temporary,
-                Refusal::Unavailable(_) => Exit::Unavailable,
-                Refusal::Denied(_) => Exit::Denied,
-            }
+            exit_of_refusal(&refusal)
         }
         Said::Progress(_) => Exit::Internal,
     }
 }
 
-fn sentence(name: &str, answer: &Answer) -> String {
+pub(super) fn exit_of_refusal(refusal: &Refusal) -> Exit {
+    match refusal {
+        Refusal::Wrong(_) => Exit::Failed,
+        Refusal::Later(_) => Exit::Temporary,
+        Refusal::Unavailable(_) => Exit::Unavailable,
+        Refusal::Denied(_) => Exit::Denied,
+    }
+}
+
+pub(super) fn sentence(name: &str, answer: &Answer) -> String {
     let why = answer.failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let at = answer.failed_at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
     match answer.outcome.as_str() {
         "rotated" => format!("{name} is rotated and proved (rotation {}).", answer.rotation),
+        "paused" => format!("{name} is paused: its schedule stands still until `keyward resume {name}`."),
+        "noted" => format!("{name}: what is true was written into its record; nothing else was touched."),
         "resumed" => format!("{name} is no longer paused; its next slot decides."),
         "rolled_back" => format!("{name} was not rotated, and the old value is in force again: it failed{at}{why}"),
-        "stuck" => format!("{name} stands still{at}{why}\nLook at `keyward status {name}`, then `keyward resume {name}`."),
+        "stuck" => format!(
+            "{name} stands still{at}{why}\nLook at `keyward status {name}`, then `keyward resume {name}` or `keyward reconcile {name}`."
+        ),
         "deferred" => format!("{name} was not rotated yet; nothing was changed{why}"),
         "lost" => format!("{name} is in somebody else's hands: another daemon or command rotates it right now."),
         "suspended" => format!("{name} was left in the middle, safely: it is taken up again by whoever reaches Vault next{why}"),
@@ -170,10 +88,10 @@ fn sentence(name: &str, answer: &Answer) -> String {
     }
 }
 
-fn exit(answer: &Answer) -> Exit {
+pub(super) fn exit(answer: &Answer) -> Exit {
     let class = answer.class.as_deref().and_then(|name| Class::ALL.into_iter().find(|c| c.name() == name));
     match answer.outcome.as_str() {
-        "rotated" | "resumed" => Exit::Ok,
+        "rotated" | "resumed" | "paused" | "noted" => Exit::Ok,
         "deferred" | "lost" | "suspended" => Exit::Temporary,
         "refused" => class.map_or(Exit::Failed, super::exit_of),
         _ => Exit::Failed,

@@ -7,10 +7,10 @@ use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::board::{AuditView, Status};
 use crate::records;
-use crate::view::{self, SecretView};
+use crate::view::{self, Beside, SecretView, whole_seconds};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Prints the status of all secrets, or of one in detail.
 ///
@@ -33,7 +33,7 @@ pub async fn run(config: Config, environment: &Environment, name: Option<&str>, 
         (None, Output::Json) => output::json(&status),
         (None, Output::Text) => overview(&status, by_daemon),
     }
-    let wrong = |s: &&SecretView| s.overdue || s.failures > 0 || matches!(s.state.as_str(), "stuck" | "unknown");
+    let wrong = |s: &&SecretView| s.overdue || s.failures > 0 || matches!(s.state.as_str(), "stuck" | "diverged" | "unknown");
     let bad = secrets.values().filter(|s| name.is_none_or(|name| s.name == name)).find(wrong);
     Ok(if bad.is_some() { Exit::Failed } else { Exit::Ok })
 }
@@ -47,6 +47,11 @@ pub async fn gather(config: Config, environment: &Environment) -> Result<(Status
     let now = Timestamp::now();
     let mut secrets = BTreeMap::new();
     let (mut readable, mut first) = (alone.live.secrets.is_empty(), None);
+    let mut pauses = BTreeMap::new();
+    for class in alone.live.secrets.values().map(|m| m.config.class.as_str()).collect::<BTreeSet<_>>() {
+        // What cannot be read is said by the records below, each with its reason.
+        pauses.extend(alone.live.engine.class_pause(class).await.ok().flatten().map(|pause| (class, pause)));
+    }
     for (name, managed) in &alone.live.secrets {
         let read = records::look(&alone.live.engine, managed).await;
         readable |= read.is_ok();
@@ -54,8 +59,9 @@ pub async fn gather(config: Config, environment: &Environment) -> Result<(Status
         if first.is_none() {
             first = read.as_ref().err().cloned();
         }
+        let beside = Beside { class_pause: pauses.get(managed.config.class.as_str()), ..Beside::default() };
         let read = read.as_ref().map_err(|_| why.as_deref().unwrap_or_default());
-        secrets.insert(name.clone(), view::view(managed, read, now));
+        secrets.insert(name.clone(), view::view(managed, read, beside, now));
     }
     // One unreadable record is a state to show; all of them are one trouble to name.
     if let Some(failure) = first.filter(|_| !readable) {
@@ -103,12 +109,8 @@ fn bad_lines(audit: &AuditView) -> String {
     format!("{count}; the newest ({}) at byte {offset} of the file with inode {file}, {length} bytes long", newest.reason.label())
 }
 
-/// A time to the second: fractions say nothing to a person.
-pub fn whole_seconds(at: Timestamp) -> String {
-    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
-}
-
-fn detail(s: &SecretView) -> String {
+/// One secret as `keyward status NAME` shows it.
+pub fn detail(s: &SecretView) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), whole_seconds);
     let mut lines = vec![
         format!("{}  ({}, {})", s.name, s.class, s.kind),
@@ -126,6 +128,9 @@ fn detail(s: &SecretView) -> String {
     lines.push(format!("  rotations:          {}", s.number));
     lines.push(format!("  last proved:        {}", time(s.last_success)));
     lines.push(format!("  next slot:          {}", time(s.next_due)));
+    if s.adopted {
+        lines.push("  put there by:       somebody else; adopted because it works".to_owned());
+    }
     lines.extend(s.pending.iter().map(|p| format!("  still to be done:   {p}")));
     lines.join("\n")
 }

@@ -6,11 +6,13 @@
 
 use super::Environment;
 use super::address::{is_exposed, server_address};
+use super::duration;
 use super::problem::Problems;
 use super::reference::{SecretRef, absolute_path};
 use super::section::Section;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
@@ -36,9 +38,15 @@ pub struct VaultConfig {
     pub personal_token: Option<SecretRef>,
     /// The mount of Keyward's own records, a KV version 2 of its own. `record_mount`; default `keyward`.
     pub record_mount: String,
+    /// Nothing is staged while this machine's clock is further from Vault's. `clock_skew_limit`; default one minute, at least 5 seconds.
+    pub clock_skew_limit: Duration,
     /// The nodes that are watched, each for itself. `[[vault.node]]`; default none.
     pub nodes: Vec<NodeConfig>,
 }
+
+/// Slots are told by the minute; Vault tells its time in whole seconds.
+const CLOCK_SKEW_LIMIT: Duration = Duration::from_mins(1);
+const LEAST_CLOCK_SKEW_LIMIT: Duration = Duration::from_secs(5);
 
 /// How the daemon proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +92,7 @@ const NO_ADDRESS: &str = "set it, VAULT_ADDR or --address to the server, such as
 pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, problems: &Problems<'_>) -> Option<VaultConfig> {
     let mut written = Written::default();
     let (mut auth, mut record_mount, mut nodes) = (None, None, Vec::new());
+    let mut clock_skew_limit = CLOCK_SKEW_LIMIT;
     let address_elsewhere = environment.address.is_some() || environment.get("VAULT_ADDR").is_some();
     let (there_is_a_section, mut span) = (section.is_some(), 0..0);
     if let Some(mut section) = section {
@@ -95,6 +104,7 @@ pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, prob
         written.insecure = section.flag("insecure").is_some_and(Spanned::into_inner);
         auth = section.inline("auth").and_then(read_auth);
         record_mount = section.parsed("record_mount", mount);
+        clock_skew_limit = section.parsed("clock_skew_limit", skew_limit).map_or(CLOCK_SKEW_LIMIT, Spanned::into_inner);
         nodes = read_nodes(section.sections("node", "[[vault.node]]"));
         let required: &[_] = if address_elsewhere { &[] } else { &[("address", NO_ADDRESS)] };
         section.finish(required);
@@ -113,6 +123,7 @@ pub(super) fn read(section: Option<Section<'_>>, environment: &Environment, prob
         insecure: written.insecure,
         auth,
         personal_token: personal_token(environment),
+        clock_skew_limit,
         record_mount: record_mount.map_or_else(|| DEFAULT_RECORD_MOUNT.to_owned(), Spanned::into_inner),
         nodes,
         address,
@@ -215,6 +226,11 @@ fn mount(text: &str) -> Result<String, String> {
     let plain =
         !path.is_empty() && path.split('/').all(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
     if plain { Ok(path.to_owned()) } else { Err("must be a mount's path: letters, digits, - _ . and single slashes".to_owned()) }
+}
+
+fn skew_limit(text: &str) -> Result<Duration, String> {
+    let limit = duration::parse(text)?;
+    if limit < LEAST_CLOCK_SKEW_LIMIT { Err("must be at least 5s: Vault tells its time in whole seconds".to_owned()) } else { Ok(limit) }
 }
 
 fn read_auth(mut section: Section<'_>) -> Option<Auth> {

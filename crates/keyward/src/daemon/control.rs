@@ -1,10 +1,11 @@
 //! The unix socket between the command line and the daemon: HTTP with JSON, open to the socket file's owner alone.
 //!
-//! `GET /status` · `POST /rotate/{name}` · `POST /resume/{name}` · `POST /supply/{name}` · `POST /alert/test`. What takes
-//! time answers with one JSON object per line: progress as it happens, the result last.
+//! `GET /status` · `POST /rotate/{name}` · `/resume/{name}` · `/supply/{name}` · `/pause/{name}` · `/reconcile/{name}` · `/pause-class/{class}`
+//! · `/resume-class/{class}` · `/alert/test`, `GET /examine/{name}` · `/use/{name}`. What takes time answers with one JSON object per
+//! line: progress as it happens, the result last.
 
 use super::observer::{Ear, Progress};
-use super::requests::{self, Refusal};
+use super::requests::{self, Finding, Refusal};
 use super::rotations::{self, Work};
 use super::shared::{Live, Shared};
 use crate::assembly::Managed;
@@ -45,7 +46,7 @@ pub enum Said {
 /// How a request ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
-    /// `rotated`, `rolled_back`, `stuck`, `refused`, `deferred`, `lost`, `suspended`, or `resumed`.
+    /// `rotated`, `rolled_back`, `stuck`, `refused`, `deferred`, `lost`, `suspended`; or `resumed`, `paused`, `noted`, where nothing ran.
     pub outcome: String,
     /// The rotation's id; empty when there was none.
     pub rotation: String,
@@ -58,17 +59,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Done, and nothing ran for it.
+    pub fn word(outcome: &str) -> Self {
+        Self { outcome: outcome.to_owned(), rotation: String::new(), failed_at: None, failure: None, class: None }
+    }
+
     /// In words for JSON.
-    pub fn of(outcome: Option<&keyward_engine::Outcome>) -> Self {
-        match outcome {
-            None => Self { outcome: "resumed".into(), rotation: String::new(), failed_at: None, failure: None, class: None },
-            Some(o) => Self {
-                outcome: rotations::outcome_word(o.end).into(),
-                rotation: o.rotation.clone(),
-                failed_at: o.failed_at.map(rotations::state_name),
-                failure: o.failure.as_ref().map(|f| f.text.clone()),
-                class: o.failure.as_ref().map(|f| f.class.name().to_owned()),
-            },
+    pub fn of(outcome: &keyward_engine::Outcome) -> Self {
+        Self {
+            outcome: rotations::outcome_word(outcome.end).into(),
+            rotation: outcome.rotation.clone(),
+            failed_at: outcome.failed_at.map(rotations::state_name),
+            failure: outcome.failure.as_ref().map(|f| f.text.clone()),
+            class: outcome.failure.as_ref().map(|f| f.class.name().to_owned()),
         }
     }
 }
@@ -133,6 +136,11 @@ pub async fn run(listener: Arc<UnixListener>, shared: Arc<Shared>, ear: Arc<Ear>
         .route("/rotate/{name}", post(rotate))
         .route("/resume/{name}", post(resume))
         .route("/supply/{name}", post(supply))
+        .route("/pause/{name}", post(pause))
+        .route("/pause-class/{class}", post(pause_class))
+        .route("/resume-class/{class}", post(resume_class))
+        .route("/examine/{name}", get(examine))
+        .route("/reconcile/{name}", post(reconcile))
         .route("/alert/test", post(alert_test))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
@@ -169,7 +177,7 @@ fn managed(live: &Live, name: &str) -> Result<Managed, Refusal> {
 async fn rotate(State(app): State<App>, ConnectInfo(peer): ConnectInfo<Peer>, Path(name): Path<String>, headers: HeaderMap) -> Response {
     let live = app.shared.live();
     let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::rotate(&live.engine, &managed, &person(&headers, &peer), None).await.map(|(s, w)| (managed, s, w)),
+        Ok(managed) => requests::rotate(&live, &managed, &person(&headers, &peer), None).await.map(|(s, w)| (managed, s, w)),
         Err(refusal) => Err(refusal),
     };
     answer(app, live, prepared)
@@ -188,7 +196,7 @@ async fn supply(
         return (StatusCode::BAD_REQUEST, "the body is no supplied value").into_response();
     };
     let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::rotate(&live.engine, &managed, &person(&headers, &peer), Some(value)).await.map(|(s, w)| (managed, s, w)),
+        Ok(managed) => requests::rotate(&live, &managed, &person(&headers, &peer), Some(value)).await.map(|(s, w)| (managed, s, w)),
         Err(refusal) => Err(refusal),
     };
     answer(app, live, prepared)
@@ -203,6 +211,105 @@ async fn resume(State(app): State<App>, Path(name): Path<String>) -> Response {
     answer(app, live, prepared)
 }
 
+/// What a request says beside its path.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Words {
+    /// Why, for `pause`.
+    pub why: String,
+    /// The cure that the person agreed to, for `reconcile`.
+    pub agreed: String,
+}
+
+fn words(body: &Bytes) -> Words {
+    let words: Words = serde_json::from_slice(body).unwrap_or_default();
+    Words { why: words.why.chars().filter(|c| !c.is_control()).take(200).collect(), ..words }
+}
+
+fn at_once(done: Result<&str, Refusal>) -> Response {
+    lines(vec![line(&done.map_or_else(Said::Refused, |word| Said::Result(Answer::word(word))))])
+}
+
+async fn pause(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let live = app.shared.live();
+    let done = match managed(&live, &name) {
+        Ok(managed) => requests::pause(&live.engine, &managed, &person(&headers, &peer), &words(&body).why).await,
+        Err(refusal) => Err(refusal),
+    };
+    app.shared.forget(&name);
+    at_once(done.map(|()| "paused"))
+}
+
+fn known_class(live: &Live, class: &str) -> Result<(), Refusal> {
+    if live.config.classes.contains_key(class) {
+        return Ok(());
+    }
+    Err(Refusal::Wrong(format!("there is no class {class} in the running configuration")))
+}
+
+async fn pause_class(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(class): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let live = app.shared.live();
+    let done = match known_class(&live, &class) {
+        Ok(()) => live.engine.pause_class(&class, &person(&headers, &peer), &words(&body).why).await.map_err(Refusal::from),
+        Err(refusal) => Err(refusal),
+    };
+    at_once(done.map(|pause| {
+        app.shared.keep_pause(&class, Some(pause));
+        app.shared.wake_planner.notify_one();
+        "paused"
+    }))
+}
+
+async fn resume_class(State(app): State<App>, Path(class): Path<String>) -> Response {
+    let live = app.shared.live();
+    let done = match known_class(&live, &class) {
+        Ok(()) => live.engine.resume_class(&class).await.map_err(Refusal::from),
+        Err(refusal) => Err(refusal),
+    };
+    at_once(done.map(|()| {
+        app.shared.keep_pause(&class, None);
+        app.shared.wake_planner.notify_one();
+        "resumed"
+    }))
+}
+
+async fn examine(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let live = app.shared.live();
+    let examined: Result<Finding, Refusal> = match managed(&live, &name) {
+        Ok(managed) => requests::examine(&live.engine, &managed).await,
+        Err(refusal) => Err(refusal),
+    };
+    Json(examined).into_response()
+}
+
+async fn reconcile(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let live = app.shared.live();
+    let (who, agreed) = (person(&headers, &peer), words(&body).agreed);
+    let prepared = match managed(&live, &name) {
+        Ok(managed) => requests::reconcile(&live, &managed, &who, &agreed).await.map(|(s, w)| (managed, s, w)),
+        Err(refusal) => Err(refusal),
+    };
+    answer(app, live, prepared)
+}
+
 /// Runs it in a task of its own: a client that goes away does not cut a rotation off.
 fn answer(app: App, live: Arc<Live>, prepared: Result<(Managed, Stored, Work), Refusal>) -> Response {
     let (managed, stored, work) = match prepared {
@@ -210,6 +317,8 @@ fn answer(app: App, live: Arc<Live>, prepared: Result<(Managed, Stored, Work), R
         Err(refusal) => return lines(vec![line(&Said::Refused(refusal))]),
     };
     let (sender, receiver) = mpsc::channel::<String>(64);
+    // Where nothing runs, a reconciliation has written down what is true, and a resumption has ended a pause.
+    let quiet = if matches!(work, Work::Reconcile(..)) { "noted" } else { "resumed" };
     let mut progress = app.ear.listen(&managed.spec.name);
     tokio::spawn(async move {
         let running = rotations::run(&app.shared, &live, &managed, stored, work);
@@ -224,7 +333,9 @@ fn answer(app: App, live: Arc<Live>, prepared: Result<(Managed, Stored, Work), R
         while let Ok(step) = progress.try_recv() {
             let _ = sender.try_send(line(&Said::Progress(step)));
         }
-        let _ = sender.send(line(&Said::Result(Answer::of(outcome.as_ref())))).await;
+        let answer = outcome.as_ref().map_or_else(|| Answer::word(quiet), Answer::of);
+        let _ = sender.send(line(&Said::Result(answer))).await;
+        app.shared.forget(&managed.spec.name);
         app.shared.wake_planner.notify_one();
     });
     let stream = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);

@@ -6,10 +6,12 @@
 pub mod audit;
 pub mod board;
 pub mod control;
+mod errand;
 mod heartbeat;
 pub mod http;
 mod live;
 pub mod observer;
+mod overdue;
 pub mod planner;
 pub mod proof;
 mod pulse;
@@ -18,6 +20,7 @@ pub mod requests;
 pub mod rotations;
 pub mod sd_notify;
 pub mod shared;
+pub mod skew;
 mod supervisor;
 pub mod telling;
 pub mod token;
@@ -149,6 +152,7 @@ fn start_tasks(
         move || run(Arc::clone(&shared))
     };
     supervisor.spawn("planner", task(|shared| Box::pin(planner::run(shared))));
+    supervisor.spawn("overdue", task(|shared| Box::pin(overdue::run(shared))));
     supervisor.spawn("watch", task(|shared| Box::pin(watch::run(shared))));
     supervisor.spawn("token", task(|shared| Box::pin(token::run(shared))));
     supervisor.spawn("proof", task(|shared| Box::pin(proof::run(shared))));

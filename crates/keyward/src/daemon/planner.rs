@@ -3,24 +3,22 @@
 //! Records are kept in memory between looks and read again before anything is done: what decides is always the reading
 //! that the stage is then checked against.
 
-use super::rotations::{self, Work};
+use super::errand::{self, Done};
 use super::shared::{Live, Shared};
 use super::unreadable;
 use crate::assembly::Managed;
 use crate::metrics::families as f;
 use crate::records;
-use crate::view::{self, STATES};
+use crate::view::{self, Beside, Recent, STATES};
 use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
-use keyward_engine::agenda::{self, Ended, Errand, Memory};
+use keyward_engine::agenda::{Errand, FRESH, Memory};
 use keyward_engine::stored::{Held, Stored};
-use keyward_engine::{Ask, Outcome, TendReport};
 use keyward_rotation::plan::{self, Decision, Reason};
 use keyward_rotation::record::Record;
-use keyward_rotation::saga::End;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// The heartbeat wakes the planner every second; without one it looks by itself.
@@ -30,7 +28,14 @@ const READS: usize = 200;
 
 /// The planner's task. Ends when the daemon stops and what it started has ended or been parked.
 pub async fn run(shared: Arc<Shared>) {
-    let mut planner = Planner { shared, memory: HashMap::new(), running: JoinSet::new(), busy: BTreeSet::new() };
+    let mut planner = Planner {
+        shared,
+        classes: HashMap::new(),
+        notes: HashMap::new(),
+        memory: HashMap::new(),
+        running: JoinSet::new(),
+        busy: BTreeSet::new(),
+    };
     loop {
         planner.look().await;
         tokio::select! {
@@ -43,14 +48,20 @@ pub async fn run(shared: Arc<Shared>) {
     planner.drain().await;
 }
 
-/// How one piece of work left its secret.
-struct Done {
-    secret: String,
-    ended: Ended,
+/// What is told of a secret beside its record, until its next errand.
+#[derive(Default)]
+struct Notes {
+    /// What was tried last, where the record says nothing of it.
+    recent: Option<Recent>,
+    /// Why an older value is kept though its grace is over.
+    still_used: Option<String>,
 }
 
 struct Planner {
     shared: Arc<Shared>,
+    /// When the pause of each class was read.
+    classes: HashMap<String, Instant>,
+    notes: HashMap<String, Notes>,
     memory: HashMap<String, Memory>,
     running: JoinSet<Done>,
     busy: BTreeSet<String>,
@@ -61,6 +72,14 @@ impl Planner {
     async fn look(&mut self) {
         let live = self.shared.live();
         self.memory.retain(|name, _| live.secrets.contains_key(name));
+        self.notes.retain(|name, _| live.secrets.contains_key(name));
+        for name in self.shared.forgotten() {
+            self.notes.remove(&name);
+            if let Some(memory) = self.memory.get_mut(&name) {
+                memory.forget();
+            }
+        }
+        self.read_classes(&live).await;
         self.read_records(&live).await;
         let unread: Vec<_> = self.memory.iter().filter_map(|(name, m)| Some((name.as_str(), m.failure()?))).collect();
         unreadable::tell(&self.shared, &unread);
@@ -74,6 +93,7 @@ impl Planner {
             .collect();
         for (name, decision) in decisions {
             if let Some(managed) = live.secrets.get(&name) {
+                let decision = self.held_by_class(managed, decision);
                 // `after`: what this one waits for goes first, and is then proved or told about.
                 if !managed.config.after.iter().any(|first| moving.contains(first)) {
                     self.consider(&live, managed, &decision);
@@ -83,6 +103,36 @@ impl Planner {
         }
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
         self.shared.metrics.set(&f::PLANNER_TICK, &[], now.as_second() as f64);
+        self.shared.planner_looked(Instant::now());
+    }
+
+    /// What is due in a class that is paused waits.
+    fn held_by_class(&self, managed: &Managed, decision: Decision) -> Decision {
+        match self.shared.pause_of(&managed.config.class) {
+            Some(pause) => plan::held(decision, Reason::Paused, &format!("the whole class, by {pause}")),
+            None => decision,
+        }
+    }
+
+    /// Reads which classes are paused, as often as records of which nothing is expected. It is read once more before each rotation.
+    async fn read_classes(&mut self, live: &Live) {
+        let used: BTreeSet<&str> = live.secrets.values().map(|m| m.config.class.as_str()).collect();
+        self.classes.retain(|class, _| used.contains(class.as_str()));
+        for class in used {
+            if self.classes.get(class).is_some_and(|read| read.elapsed() < FRESH) {
+                continue;
+            }
+            match live.engine.class_pause(class).await {
+                Ok(pause) => {
+                    self.shared.keep_pause(class, pause);
+                    self.classes.insert(class.to_owned(), Instant::now());
+                }
+                Err(failure) => {
+                    tracing::debug!(class, error = %failure, "Whether the class is paused could not be read.");
+                    return; // as with the records; what was read before still holds
+                }
+            }
+        }
     }
 
     fn record(&self, managed: &Managed) -> Option<&Record> {
@@ -131,7 +181,7 @@ impl Planner {
     fn start(&mut self, live: &Arc<Live>, managed: &Managed, errand: Errand) {
         self.busy.insert(managed.spec.name.clone());
         let (shared, live, managed) = (Arc::clone(&self.shared), Arc::clone(live), managed.clone());
-        self.running.spawn(async move { run_errand(errand, &shared, &live, &managed).await });
+        self.running.spawn(async move { errand::run(errand, &shared, &live, &managed).await });
     }
 
     fn reap(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -140,6 +190,11 @@ impl Planner {
                 self.busy.remove(&done.secret);
                 if let Some(memory) = self.memory.get_mut(&done.secret) {
                     memory.ended(self.shared.live().engine.elapsed(), done.ended);
+                }
+                let notes = self.notes.entry(done.secret).or_default();
+                notes.recent = done.recent;
+                if done.looked_at_older {
+                    notes.still_used = done.still_used;
                 }
             }
             Err(error) => {
@@ -190,125 +245,26 @@ impl Planner {
         let Some(memory) = self.memory.get(&managed.spec.name) else { return };
         let stored = Stored { version: memory.version(), record: memory.record().cloned(), held: Held::default() };
         let text = memory.failure().map(ToString::to_string);
-        let seen = view::view(managed, text.as_deref().map_or(Ok(&stored), Err), now);
+        let (pause, notes) = (self.shared.pause_of(&managed.config.class), self.notes.get(&managed.spec.name));
+        let waits = memory.record().is_some_and(|r| !r.later.is_empty());
+        let beside = Beside {
+            class_pause: pause.as_ref(),
+            recent: notes.and_then(|n| n.recent.as_ref()),
+            kept: notes.and_then(|n| n.still_used.as_deref()).filter(|_| waits),
+        };
+        let seen = view::view(managed, text.as_deref().map_or(Ok(&stored), Err), beside, now);
         let labels = [managed.spec.name.as_str(), managed.config.class.as_str()];
         let metrics = &self.shared.metrics;
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
         let seconds = |at: Option<Timestamp>| at.map_or(0.0, |at| at.as_second() as f64);
         metrics.set(&f::LAST_SUCCESS, &labels, seconds(seen.last_success));
         metrics.set(&f::NEXT_DUE, &labels, seconds(seen.next_due));
-        metrics.set(&f::OVERDUE, &labels, f64::from(u8::from(seen.overdue)));
         metrics.set(&f::CONSECUTIVE_FAILURES, &labels, f64::from(seen.failures));
         #[expect(clippy::cast_precision_loss, reason = "a handful of entries")]
         metrics.set(&f::RETIRE_PENDING, &labels, seen.pending.len() as f64);
         metrics.one_of(&f::SECRET_STATE, &labels, &STATES, &seen.state);
-        self.tell_overdue(managed, seen.overdue);
         self.shared.board.update(|status| {
             status.secrets.insert(managed.spec.name.clone(), seen);
         });
-    }
-
-    fn tell_overdue(&self, managed: &Managed, overdue: bool) {
-        let name = &managed.spec.name;
-        let key = format!("overdue/{name}");
-        if !overdue {
-            self.shared.alerts.resolve(key, format!("{name} is within its schedule again"));
-            return;
-        }
-        self.shared.alerts.raise(Alert {
-            key,
-            severity: Severity::Warning,
-            title: "overdue".into(),
-            account: Account {
-                happened: format!("{name} was not rotated and proved for longer than its schedule allows."),
-                now: "The published value is older than it should be; nothing else is known to be wrong with it.".into(),
-                next: "The planner goes on as `keyward plan` says.".into(),
-                act: format!("keyward status {name}\nkeyward plan"),
-            },
-            owner: managed.config.owner.clone(),
-            secret: Some(name.clone()),
-            at: Timestamp::now(),
-            passes_after: None,
-        });
-    }
-}
-
-/// Does what one secret calls for.
-async fn run_errand(errand: Errand, shared: &Shared, live: &Live, managed: &Managed) -> Done {
-    let secret = managed.spec.name.clone();
-    // Read again: this very reading is what the first write is checked against.
-    let ended = match live.engine.load(&secret).await {
-        Ok(stored) => act(errand, shared, live, managed, stored).await,
-        Err(error) => {
-            tracing::warn!(secret, %error, "The record could not be read.");
-            Ended { refused: true, ..Ended::default() }
-        }
-    };
-    Done { secret, ended }
-}
-
-async fn act(errand: Errand, shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -> Ended {
-    let refused = |outcome: Option<Outcome>| Ended { refused: outcome.is_some_and(|o| o.end != End::Rotated), ..Ended::default() };
-    match errand {
-        Errand::Rotate(slot) => {
-            let now = Timestamp::now();
-            if !agenda::still_due(&view::input(managed, stored.record.as_ref(), now), &managed.policy, slot, now) {
-                return Ended::default(); // somebody rotated it meanwhile
-            }
-            refused(rotations::run(shared, live, managed, stored, Work::Rotate(Ask { slot, ..Ask::default() })).await)
-        }
-        Errand::TakeOver if stored.record.as_ref().is_some_and(|r| r.way().is_some()) => {
-            refused(rotations::run(shared, live, managed, stored, Work::TakeOver).await)
-        }
-        Errand::TakeOver => Ended::default(),
-        Errand::Tend => Ended { tended: tend(shared, live, managed, stored).await, ..Ended::default() },
-        Errand::Sweep => match live.engine.sweep(&managed.spec, &stored).await {
-            Ok(swept) => Ended { swept, ..Ended::default() },
-            Err(error) => {
-                tracing::warn!(secret = managed.spec.name, %error, "Old versions of the record could not be destroyed.");
-                Ended::default()
-            }
-        },
-    }
-}
-
-async fn tend(shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -> bool {
-    let name = &managed.spec.name;
-    let report = live.engine.tend(&managed.spec, stored).await;
-    let key = format!("retire-waits/{name}");
-    match &report {
-        TendReport::Nothing => {}
-        TendReport::Done(_) | TendReport::Published(..) => {
-            tracing::info!(secret = name, report = ?report, "An older value was taken care of.");
-            shared.alerts.resolve(key, "it was taken care of");
-        }
-        TendReport::NotYet(later, why) => {
-            let late = later.not_before().checked_add(managed.config.retire_deadline).is_ok_and(|at| at <= Timestamp::now());
-            if late {
-                shared.alerts.raise(retire_waits(managed, key, why));
-            }
-            tracing::info!(secret = name, why, "An older value is kept for now.");
-        }
-        TendReport::Failed(_, error) => tracing::warn!(secret = name, %error, "An older value could not be taken care of."),
-    }
-    report.changed()
-}
-
-fn retire_waits(managed: &Managed, key: String, why: &str) -> Alert {
-    let name = &managed.spec.name;
-    Alert {
-        key,
-        severity: Severity::Warning,
-        title: "an old value is still in use".into(),
-        account: Account {
-            happened: format!("The old value of {name} should be invalid by now, but {why}."),
-            now: "Both the old and the new value work.".into(),
-            next: "The old one is kept until nobody uses it; the next rotation waits for that.".into(),
-            act: format!("Let its users read the secret again. keyward status {name}"),
-        },
-        owner: managed.config.owner.clone(),
-        secret: Some(name.clone()),
-        at: Timestamp::now(),
-        passes_after: None,
     }
 }

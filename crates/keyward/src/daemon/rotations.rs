@@ -3,10 +3,10 @@
 use super::shared::{Live, Shared};
 use crate::assembly::Managed;
 use crate::metrics::families as f;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyward_alert::{Account, Alert, Severity};
 use keyward_engine::stored::Stored;
-use keyward_engine::{Ask, Outcome};
+use keyward_engine::{Ask, Class, Failure, Outcome, Truth};
 use keyward_rotation::saga::{End, State};
 use keyward_rotation::table::Step;
 use keyward_store::Rotation;
@@ -37,6 +37,8 @@ pub enum Work {
     TakeOver,
     /// Let what is stuck or paused go on.
     Resume,
+    /// Make it true again; what was found, and who asked.
+    Reconcile(Box<Truth>, String),
 }
 
 /// Does it, and tells of it. `None`: a paused secret was resumed, and nothing ran.
@@ -44,27 +46,59 @@ pub async fn run(shared: &Shared, live: &Live, managed: &Managed, stored: Stored
     let started = Timestamp::now();
     let asked_by = match &work {
         Work::Rotate(ask) => ask.person.clone(),
+        Work::Reconcile(_, person) => Some(person.clone()),
         Work::TakeOver | Work::Resume => stored.record.as_ref().and_then(|r| r.attempt()).map(|a| a.asked_by.clone()),
     };
     let slot = if let Work::Rotate(ask) = &work { Some(ask.slot) } else { None };
     let outcome = match work {
-        Work::Rotate(ask) => live.engine.rotate(&managed.spec, stored, ask).await,
-        Work::TakeOver => live.engine.take_over(&managed.spec, stored).await,
-        Work::Resume => match live.engine.resume(&managed.spec, stored).await {
+        Work::Rotate(ask) => Box::pin(live.engine.rotate(&managed.spec, stored, ask)).await,
+        Work::TakeOver => Box::pin(live.engine.take_over(&managed.spec, stored)).await,
+        Work::Resume => match Box::pin(live.engine.resume(&managed.spec, stored)).await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => return None,
-            Err(failure) => {
-                Outcome { end: End::Refused(Step::Preflight), rotation: String::new(), number: 0, failure: Some(failure), failed_at: None }
+            Err(failure) => not_begun(failure),
+        },
+        Work::Reconcile(truth, person) => match Box::pin(live.engine.reconcile(&managed.spec, *truth, &person)).await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => {
+                tracing::info!(secret = managed.spec.name, person, "What is true was written into the record.");
+                shared.prove_soon(&managed.spec.name);
+                return None;
             }
+            Err(failure) => not_begun(failure),
         },
     };
     count(shared, managed, &outcome, started);
     remember(shared, managed, &outcome, started, slot, asked_by).await;
     tell(shared, managed, &outcome);
     if outcome.end == End::Rotated {
+        let labels = [managed.spec.name.as_str(), managed.config.class.as_str()];
+        if shared.metrics.series(&f::CREDENTIAL_VALID, &labels).get() < 1.0 {
+            shared.prove_soon(&managed.spec.name); // it works now: whoever was told that it does not is told so at once
+        }
         notify(shared, managed, &outcome).await;
+    } else if found_refused(&outcome) {
+        hold(live, managed, &outcome).await;
     }
     Some(outcome)
+}
+
+fn not_begun(failure: Failure) -> Outcome {
+    let end = End::Refused(Step::Preflight);
+    Outcome { end, rotation: String::new(), number: 0, failure: Some(failure), failed_at: None, foreign: false }
+}
+
+/// A rotation found before its first change that what is published does not log in.
+fn found_refused(outcome: &Outcome) -> bool {
+    outcome.end == End::Refused(Step::Preflight) && outcome.failure.as_ref().is_some_and(|f| f.class == Class::WrongPassword)
+}
+
+/// Rotating would hide which of the two is true: the schedule is held until somebody reconciles, or it works again.
+async fn hold(live: &Live, managed: &Managed, outcome: &Outcome) {
+    let why = outcome.failure.as_ref().map(|f| f.text.clone()).unwrap_or_default();
+    if let Err(error) = live.engine.diverge(&managed.spec, &why).await {
+        tracing::warn!(secret = managed.spec.name, %error, "That it diverged could not be written; the proof watch says it again.");
+    }
 }
 
 /// Tells consumers that there is a new value. A failure here is told, and never rolls back: the value is proved.
@@ -168,6 +202,9 @@ fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
             for key in [failed, stuck, deferred] {
                 shared.alerts.resolve(key, format!("{name} was rotated and proved (rotation {})", outcome.rotation));
             }
+            if outcome.foreign {
+                shared.alerts.raise(replaced(managed, outcome));
+            }
         }
         End::RolledBack => shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation failed, rolled back", outcome)),
         End::Stuck(_) => {
@@ -180,6 +217,32 @@ fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
         End::Lost | End::Suspended => {}
     }
 }
+
+/// A thing that happened: nobody is overruled in silence.
+fn replaced(managed: &Managed, outcome: &Outcome) -> Alert {
+    let name = &managed.spec.name;
+    Alert {
+        key: format!("foreign-value/{name}"),
+        severity: Severity::Warning,
+        title: "somebody else's value was replaced".into(),
+        account: Account {
+            happened: format!(
+                "What was published for {name} had been put there by somebody else. Rotation {} has replaced it, as was due.",
+                outcome.rotation
+            ),
+            now: "The new value is published and works. The one that was replaced stands in the path's older versions in Vault.".into(),
+            next: "Nothing.".into(),
+            act: format!("If somebody sets it by hand on purpose, pause it:\nkeyward pause {name} --why \"who, and until when\""),
+        },
+        owner: managed.config.owner.clone(),
+        secret: Some(name.clone()),
+        at: Timestamp::now(),
+        passes_after: Some(PASSES),
+    }
+}
+
+/// A notice of a thing that happened is over after a day.
+pub const PASSES: SignedDuration = SignedDuration::from_hours(24);
 
 fn alert(managed: &Managed, key: String, severity: Severity, title: &str, outcome: &Outcome) -> Alert {
     Alert {
@@ -208,7 +271,9 @@ fn account(name: &str, outcome: &Outcome) -> Account {
         End::Stuck(reason) => (
             format!("{}. The new value is kept in Vault; nothing is lost.", capital(reason.says())),
             "Nothing: the schedule of this secret stands still until a person lets it go on.".to_owned(),
-            format!("keyward status {name}\nkeyward resume {name}"),
+            format!(
+                "keyward status {name}\nkeyward resume {name}       goes on\nkeyward reconcile {name}    where what is published is not what it should be"
+            ),
         ),
         End::Refused(Step::Gate) => (
             "Nothing was changed; what is published works.".to_owned(),

@@ -8,10 +8,12 @@ use crate::metrics::Metrics;
 use crate::ports::{UsageReaders, VaultPort};
 use crate::references::Resolver;
 use keyward_engine::Engine;
+use keyward_rotation::class::Pause;
 use keyward_store::Store;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// Everything that one configuration stands for. Replaced as a whole, never changed.
@@ -41,6 +43,13 @@ pub struct Shared {
     pub board: Board,
     /// Who reads what, as the audit log tells.
     pub readers: Arc<UsageReaders>,
+    planner_looked: Mutex<Instant>,
+    /// The classes that a person paused, as last read.
+    pauses: RwLock<BTreeMap<String, Pause>>,
+    /// Secrets whose published value is to be proved before its interval is over.
+    prove_now: Mutex<BTreeSet<String>>,
+    /// Secrets whose records were changed beside the planner.
+    changed: Mutex<BTreeSet<String>>,
     /// Wakes the planner before its next tick.
     pub wake_planner: Notify,
     /// Becomes true when the daemon is to stop.
@@ -69,6 +78,10 @@ impl Shared {
             store,
             board: Board::default(),
             readers,
+            planner_looked: Mutex::new(Instant::now()),
+            pauses: RwLock::default(),
+            prove_now: Mutex::default(),
+            changed: Mutex::default(),
             wake_planner: Notify::new(),
             stopping: watch::channel(false).0,
             environment,
@@ -85,6 +98,51 @@ impl Shared {
     pub fn replace(&self, live: Live) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         self.wake_planner.notify_one();
+    }
+
+    /// The planner has looked at everything, at this moment.
+    pub fn planner_looked(&self, at: Instant) {
+        *self.planner_looked.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// For how long the planner has not looked.
+    pub fn planner_idle(&self) -> Duration {
+        self.planner_looked.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// The pause of a class, as last read.
+    pub fn pause_of(&self, class: &str) -> Option<Pause> {
+        self.pauses.read().unwrap_or_else(PoisonError::into_inner).get(class).cloned()
+    }
+
+    /// What was read of a class's pause.
+    pub fn keep_pause(&self, class: &str, pause: Option<Pause>) {
+        let mut pauses = self.pauses.write().unwrap_or_else(PoisonError::into_inner);
+        match pause {
+            Some(pause) => pauses.insert(class.to_owned(), pause),
+            None => pauses.remove(class),
+        };
+    }
+
+    /// What is published for this secret is proved at the proof watch's next look.
+    pub fn prove_soon(&self, secret: &str) {
+        self.prove_now.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
+    }
+
+    /// The secrets of [`Self::prove_soon`], once.
+    pub fn to_prove(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.prove_now.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// This secret's record was changed: the planner reads it at its next look, which is now.
+    pub fn forget(&self, secret: &str) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
+        self.wake_planner.notify_one();
+    }
+
+    /// The secrets of [`Self::forget`], once.
+    pub fn forgotten(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the daemon is to stop.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// The tasks' names, as in `keyward_task_restarts_total`.
-pub const TASKS: [&str; 9] = ["planner", "proof", "watch", "token", "reach", "audit", "alerts", "http", "control"];
+pub const TASKS: [&str; 10] = ["planner", "overdue", "proof", "watch", "token", "reach", "audit", "alerts", "http", "control"];
 
 /// The pause before a task is started again: doubled at each end in a row, up to a minute.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

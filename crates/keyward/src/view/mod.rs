@@ -1,0 +1,174 @@
+//! What can be said of a secret: the same for `status`, `plan`, the API and the metrics. Pure: records in, words out.
+//!
+//! Whatever state a secret is in, four questions are answered: what happened, what is true now, what happens next, what can I do.
+
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::assembly::Managed;
+use jiff::Timestamp;
+use keyward_engine::stored::Stored;
+use keyward_rotation::class::Pause;
+use keyward_rotation::plan::{self, Decision, Input, Reason};
+use keyward_rotation::record::{Author, Later, Phase, Record};
+use keyward_rotation::schedule::{Policy, Slot};
+use serde::{Deserialize, Serialize};
+
+/// A secret at a moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where consumers read it; absent where Keyward publishes nothing.
+    pub path: Option<String>,
+    /// One of [`STATES`].
+    pub state: String,
+    /// What happened, in a sentence.
+    pub happened: String,
+    /// What is true now.
+    pub now: String,
+    /// What happens next.
+    pub next: String,
+    /// What a person can do; empty when nothing is called for.
+    pub can_do: String,
+    /// Rotations so far.
+    pub number: u64,
+    /// When it was first seen; absent while its record was not read.
+    pub first_seen: Option<Timestamp>,
+    /// The last proved success.
+    pub last_success: Option<Timestamp>,
+    /// The next slot.
+    pub next_due: Option<Timestamp>,
+    /// Whether the last success is older than the schedule allows.
+    pub overdue: bool,
+    /// Failures since.
+    pub failures: u32,
+    /// Older values still to be retired or removed, and when that may begin.
+    pub pending: Vec<String>,
+    /// Why an older value is kept though its grace is over; absent when none is.
+    pub kept: Option<String>,
+    /// Whether what is published was put there by somebody else and adopted.
+    pub adopted: bool,
+    /// Whether it is due now.
+    pub due: bool,
+    /// The planner's reason, as a constant name.
+    pub reason: String,
+}
+
+/// The states of `keyward_secret_state`.
+pub const STATES: [&str; 6] = ["idle", "rotating", "stuck", "paused", "diverged", "unknown"];
+
+/// What is known of a secret beside its record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// The pause of its class.
+    pub class_pause: Option<&'a Pause>,
+    /// What was tried last.
+    pub recent: Option<&'a Recent>,
+    /// Why an older value is kept though its grace is over.
+    pub kept: Option<&'a str>,
+}
+
+/// What was tried last, where the record says nothing of it because nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recent {
+    /// When.
+    pub at: Timestamp,
+    /// `deferred`, `refused`, `suspended`, `held` (its class is paused) or `clock`.
+    pub outcome: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// What the planner is asked about a secret.
+pub fn input(managed: &Managed, record: Option<&Record>, now: Timestamp) -> Input {
+    let phase = record.map(|r| &r.phase);
+    Input {
+        name: managed.spec.name.clone(),
+        class: managed.config.class.clone(),
+        first_seen: record.map_or(now, |r| r.first_seen),
+        last_slot: record.and_then(|r| r.last_slot).map(Slot),
+        last_success: record.and_then(|r| r.last_success),
+        last_failure: record.and_then(|r| r.last_failure.as_ref()).map(|f| (f.at, f.attempts)),
+        paused: match phase {
+            Some(Phase::Paused { by, why, .. }) if why.is_empty() => Some(by.clone()),
+            Some(Phase::Paused { by, why, .. }) => Some(format!("{by}: {why}")),
+            _ => None,
+        },
+        stuck: match phase {
+            Some(Phase::Stuck { reason, .. }) => Some(reason.says().to_owned()),
+            _ => None,
+        },
+        diverged: record.and_then(|r| r.diverged.as_ref()).map(|d| d.why.clone()),
+        running: record.is_some_and(|r| r.way().is_some()),
+        observe: managed.observes(),
+        kind_manual: managed.is_manual(),
+    }
+}
+
+/// The planner's decision for one secret, were it alone in a class that may be paused.
+pub fn decide(now: Timestamp, input: &Input, policy: &Policy, beside: Beside<'_>) -> Decision {
+    let decision = plan::decide(now, input, policy);
+    match beside.class_pause {
+        Some(pause) => plan::held(decision, Reason::Paused, &format!("the whole class, by {pause}")),
+        None => decision,
+    }
+}
+
+/// The view of a secret whose record was read, or could not be read for the reason given.
+pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, now: Timestamp) -> SecretView {
+    let record = read.ok().and_then(|s| s.record.as_ref());
+    let input = input(managed, record, now);
+    let policy = managed.policy.as_ref();
+    let decision = decide(now, &input, policy, beside);
+    let overdue = record.and_then(|_| plan::overdue(now, &input, policy));
+    let words = words::of(managed, read, beside);
+    let reason = match &decision {
+        Decision::Due { .. } => "due",
+        Decision::Wait { reason, .. } => reason.name(),
+    };
+    SecretView {
+        name: managed.spec.name.clone(),
+        class: managed.config.class.clone(),
+        kind: managed.config.kind.name().to_owned(),
+        path: managed.config.kind.path().map(str::to_owned),
+        state: words.state.to_owned(),
+        next: words::next(&decision, overdue, beside, words.next),
+        can_do: if words.can_do.is_empty() { words::remedy(managed, &decision, beside, overdue.is_some()) } else { words.can_do },
+        happened: words.happened,
+        now: words.now,
+        number: record.map_or(0, |r| r.number),
+        first_seen: record.map(|r| r.first_seen),
+        last_success: record.and_then(|r| r.last_success),
+        next_due: plan::next_due(now, &input, policy),
+        overdue: overdue.is_some(),
+        failures: record.and_then(|r| r.last_failure.as_ref()).map_or(0, |f| f.attempts),
+        pending: record.map(|r| r.later.iter().map(pending).collect()).unwrap_or_default(),
+        kept: beside.kept.map(str::to_owned),
+        adopted: record.and_then(|r| r.published.as_ref()).is_some_and(|known| known.by == Author::SomebodyElse),
+        due: matches!(decision, Decision::Due { .. }),
+        reason: reason.to_owned(),
+    }
+}
+
+fn pending(later: &Later) -> String {
+    let at = later.not_before();
+    match later {
+        Later::Retire { role, .. } => format!("retire the user {role}, not before {at}"),
+        Later::Revoke { what, .. } => format!("revoke {what}, not before {at}"),
+        Later::Promote { .. } => format!("make the next key the current one, not before {at}"),
+        Later::Prune { .. } => format!("remove the previous value, not before {at}"),
+        Later::Sweep { label, .. } => format!("end what else may have been issued under {label}, not before {at}"),
+    }
+}
+
+/// A time to the second: fractions say nothing to a person.
+pub fn whole_seconds(at: Timestamp) -> String {
+    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+}
