@@ -39,6 +39,13 @@ pub struct Position {
     pub modified: i64,
 }
 
+impl Position {
+    /// Whether the tag alone tells this file from any other.
+    pub(crate) fn tells(&self) -> bool {
+        self.tag.length > 0
+    }
+}
+
 #[derive(Deserialize)]
 struct Format {
     format: String,

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use memchr::memrchr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,17 +29,26 @@ impl FileId {
     }
 }
 
-/// The digest of a file's first bytes, with their number: a young file's tag grows with it up to [`HEAD_BYTES`].
+/// The digest of a file's first whole lines, with their length: a young file's tag grows with it up to [`HEAD_BYTES`].
+///
+/// A part of a line takes no part in it, unless the line is longer than that: two logs may begin with the same few hundred bytes,
+/// and what differs stands near the end of their first lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentTag {
-    /// How many bytes the digest covers; 0 says nothing about the content.
+    /// How many bytes the digest covers; 0, as long as there is no whole line, says nothing about the content.
     pub length: usize,
     /// SHA-256 in lower-case hexadecimal; empty when `length` is 0.
     pub sha256: String,
 }
 
 impl ContentTag {
+    /// The tag of a file that begins with `head`.
     pub(crate) fn of(head: &[u8]) -> Self {
+        let whole = if head.len() < HEAD_BYTES { memrchr(b'\n', head).map_or(0, |newline| newline + 1) } else { HEAD_BYTES };
+        Self::over(head.get(..whole).unwrap_or_default())
+    }
+
+    fn over(head: &[u8]) -> Self {
         if head.is_empty() {
             return Self::default();
         }
@@ -52,7 +62,7 @@ impl ContentTag {
 
     /// Whether a file that begins with `head` is, or grew out of, the file this tag was taken from.
     pub(crate) fn matches(&self, head: &[u8]) -> bool {
-        head.get(..self.length).is_some_and(|prefix| Self::of(prefix) == *self)
+        head.get(..self.length).is_some_and(|prefix| Self::over(prefix) == *self)
     }
 }
 

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memchr::memchr;
+
 use crate::checkpoint::Position;
 use crate::identity::{ContentTag, FileId, HEAD_BYTES, modified};
 use crate::place::Place;
@@ -16,9 +18,7 @@ const FOLDER_ENTRIES: usize = 10_000;
 /// How often a folder is listed until two listings agree; a listing during a rename may miss the renamed file.
 const LISTINGS: usize = 5;
 /// How often a listing is made anew because a file was renamed or compressed between listing and opening.
-const RELISTINGS: usize = 3;
-/// A tag over fewer bytes than this says too little to recognise a file by its content alone.
-const TELLING_TAG: usize = 64;
+const RELISTINGS: usize = 10;
 
 /// One regular file in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Entry {
         let is_rotated = matches!(self.place, Place::Number(_) | Place::Dated(_));
         if position.tag.matches(&source.head) {
             source.offset = self.length;
-        } else if source.head.len() >= TELLING_TAG && source.head.len() < HEAD_BYTES && head.starts_with(&source.head) {
+        } else if source.head.len() < HEAD_BYTES && tells(&source.head) && head.starts_with(&source.head) {
             source.offset = source.head.len() as u64; // its head is all that it has
         } else {
             return None;
@@ -55,14 +55,16 @@ impl Entry {
         is_rotated.then_some(source)
     }
 
-    /// Whether this opened file has something that was not read yet, and is no copy of the file with `tag`.
-    fn is_news(&self, source: &Source, tag: &ContentTag, finished: &[(FileId, ContentTag)]) -> bool {
+    /// Whether this opened file has something that was not read yet, and is no copy of what is read or about to be.
+    fn is_news(&self, source: &Source, anchor: Option<&ContentTag>, seen: Seen<'_>) -> bool {
         // Compressing makes another file of it; then its content alone must tell.
-        let telling = |tag: &ContentTag| self.compressed && tag.length >= TELLING_TAG;
-        let done = finished.iter().any(|(id, tag)| (*id == source.id || telling(tag)) && tag.matches(&source.head));
-        let copy = tag.length >= TELLING_TAG && tag.matches(&source.head);
+        let same = |id: FileId| id == source.id || (self.compressed && tells(&source.head));
+        let done = seen.finished.iter().any(|(id, tag)| same(*id) && tag.matches(&source.head));
+        let common = seen.head.get(..seen.head.len().min(source.head.len())).unwrap_or_default();
+        let of_live = tells(common) && source.head.starts_with(common);
+        let of_anchor = anchor.is_some_and(|tag| tag.matches(&source.head));
         let empty = self.compressed && source.head.is_empty();
-        !done && !copy && !empty
+        !done && !of_live && !of_anchor && !empty
     }
 
     /// Beside an equally named file that is not compressed, a compressed one is a copy of it that is perhaps not finished yet.
@@ -77,6 +79,15 @@ pub(crate) enum Found {
     /// It is there and cannot be opened.
     Unreadable(PathBuf, io::ErrorKind),
     Nowhere,
+}
+
+/// What need not be read from a rotated file, because it was, or because it will be from another.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// Files read to their end.
+    pub(crate) finished: &'a [(FileId, ContentTag)],
+    /// The first bytes of the live file, which may be copied at this moment.
+    pub(crate) head: &'a [u8],
 }
 
 /// What stands between a file and the present one.
@@ -119,42 +130,35 @@ impl Family {
                     Err(error) => locked = Some((entry.path.clone(), error.kind())),
                 }
             }
-            if !moved {
-                let copy = Self::copy_in(&listing, position, &[]);
-                return copy.map_or_else(|| locked.map_or(Found::Nowhere, |(path, kind)| Found::Unreadable(path, kind)), Found::Here);
+            let (copy, copies_moved) = copy_in(&listing, position, &[]);
+            if let Some(copy) = copy {
+                return Found::Here(copy);
+            }
+            if !moved && !copies_moved {
+                break;
             }
         }
-        Found::Nowhere
+        locked.map_or(Found::Nowhere, |(path, kind)| Found::Unreadable(path, kind))
     }
 
     /// A file with the content of a position but another identity. `head` is what the position's file began with.
     pub(crate) fn find_copy(&self, position: &Position, head: &[u8]) -> Option<Source> {
-        Self::copy_in(&self.listing(), position, head)
-    }
-
-    fn copy_in(listing: &[Entry], position: &Position, head: &[u8]) -> Option<Source> {
-        if position.tag.length < TELLING_TAG {
-            return None;
-        }
-        let mut found: Option<(&Entry, Source)> = None;
-        let others = listing.iter().filter(|entry| entry.id != position.file && !(entry.compressed && entry.place == Place::Stranger));
-        for entry in others.filter(|entry| !entry.is_doubled(listing)) {
-            let Some(source) = entry.open(position.offset).ok().and_then(|source| entry.as_copy(source, position, head)) else { continue };
-            // Of several copies the longest holds the most; how much a compressed one holds is unknown.
-            let better = |best: &Entry| (!entry.compressed, entry.length) > (!best.compressed, best.length);
-            if found.as_ref().is_none_or(|(best, _)| better(best)) {
-                found = Some((entry, source));
+        for _ in 0..RELISTINGS {
+            let (copy, moved) = copy_in(&self.listing(), position, head);
+            if copy.is_some() || !moved {
+                return copy;
             }
         }
-        found.map(|(_, source)| source)
+        None
     }
 
-    /// The oldest rotated file without content that is the anchor's or was made after it.
-    pub(crate) fn oldest_empty(&self, anchor: &Position) -> Option<Source> {
+    /// The oldest rotated file without content that is the anchor's or was made after it. `held` as for [`Family::newer_than`].
+    pub(crate) fn oldest_empty(&self, anchor: &Position, held: bool) -> Option<Source> {
         let listing = self.listing();
+        let place = place_of(&listing, anchor, held);
         let empty = listing.iter().filter(|entry| entry.length == 0 && entry.place != Place::Live && !entry.compressed);
-        let newer =
-            empty.filter(|entry| entry.id == anchor.file || entry.place.is_newer(entry.modified, &Place::Stranger, anchor.modified));
+        let is_newer = |entry: &Entry| entry.place.is_newer(entry.modified, &place, anchor.modified);
+        let newer = empty.filter(|entry| if entry.id == anchor.file { !held } else { is_newer(entry) });
         let oldest = newer.min_by(|a, b| age_order(a, b))?;
         Source::open(&oldest.path, 0).ok().filter(|source| source.id == oldest.id)
     }
@@ -168,21 +172,14 @@ impl Family {
     ///
     /// `held` says that the anchor's file is held open. Else its inode may belong to another file by now, so that only its
     /// last modification counts; if it was empty, it is itself among the files looked for.
-    pub(crate) fn newer_than(
-        &self,
-        anchor: &Position,
-        held: bool,
-        live: Option<FileId>,
-        finished: &[(FileId, ContentTag)],
-        limit: usize,
-    ) -> Between {
-        self.open_each(&anchor.tag, finished, limit, |listing| newer_in(listing, anchor, held, live))
+    pub(crate) fn newer_than(&self, anchor: &Position, held: bool, live: Option<FileId>, seen: Seen<'_>, limit: usize) -> Between {
+        self.open_each(anchor.tells().then_some(&anchor.tag), seen, limit, |listing| newer_in(listing, anchor, held, live))
     }
 
     /// The non-empty members of the family that were written since `anchor`, when that file, which is held open, was last seen
     /// empty, and that are older than it: what it held meanwhile, oldest first. `now` is its last modification at present.
-    pub(crate) fn copied_since(&self, anchor: &Position, now: i64, finished: &[(FileId, ContentTag)], limit: usize) -> Between {
-        self.open_each(&ContentTag::default(), finished, limit, |listing| {
+    pub(crate) fn copied_since(&self, anchor: &Position, now: i64, seen: Seen<'_>, limit: usize) -> Between {
+        self.open_each(None, seen, limit, |listing| {
             let itself = listing.iter().find(|entry| entry.id == anchor.file).map(|entry| &entry.place);
             let older = |entry: &Entry| match (&entry.place, itself) {
                 (Place::Live | Place::Stranger, _) => false,
@@ -196,11 +193,11 @@ impl Family {
         })
     }
 
-    /// Opens the files that `pick` takes from a listing, but for those read already, and for copies of the file with `tag`.
+    /// Opens the files that `pick` takes from a listing, but for those read already, and for copies of the file with the tag `anchor`.
     fn open_each(
         &self,
-        tag: &ContentTag,
-        finished: &[(FileId, ContentTag)],
+        anchor: Option<&ContentTag>,
+        seen: Seen<'_>,
         limit: usize,
         pick: impl for<'a> Fn(&'a [Entry]) -> Vec<&'a Entry>,
     ) -> Between {
@@ -213,7 +210,7 @@ impl Family {
                 match entry.open(0) {
                     Ok(source) if source.id != entry.id => moved = true,
                     Ok(source) => {
-                        if entry.is_news(&source, tag, finished) {
+                        if entry.is_news(&source, anchor, seen) {
                             between.sources.push(source);
                         }
                     }
@@ -284,10 +281,33 @@ impl Family {
     }
 }
 
+/// The copy that holds the most of a position's file, and whether a file was renamed between listing and opening.
+fn copy_in(listing: &[Entry], position: &Position, head: &[u8]) -> (Option<Source>, bool) {
+    if !position.tells() {
+        return (None, false);
+    }
+    let (mut found, mut moved): (Option<(&Entry, Source)>, bool) = (None, false);
+    let others = listing.iter().filter(|entry| entry.id != position.file && !(entry.compressed && entry.place == Place::Stranger));
+    for entry in others.filter(|entry| !entry.is_doubled(listing)) {
+        let opened = entry.open(position.offset);
+        moved |= match &opened {
+            Ok(source) => source.id != entry.id,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        let Some(source) = opened.ok().and_then(|source| entry.as_copy(source, position, head)) else { continue };
+        // Of several copies the longest holds the most; how much a compressed one holds is unknown.
+        let better = |best: &Entry| (!entry.compressed, entry.length) > (!best.compressed, best.length);
+        if found.as_ref().is_none_or(|(best, _)| better(best)) {
+            found = Some((entry, source));
+        }
+    }
+    (found.map(|(_, source)| source), moved)
+}
+
 /// The non-empty members of the family in `listing` that were written after `anchor`, oldest first.
 fn newer_in<'a>(listing: &'a [Entry], anchor: &Position, held: bool, live: Option<FileId>) -> Vec<&'a Entry> {
     let itself = |entry: &Entry| entry.id == anchor.file;
-    let place = listing.iter().find(|entry| held && itself(entry)).map_or(Place::Stranger, |entry| entry.place.clone());
+    let place = place_of(listing, anchor, held);
     let mut newer: Vec<&Entry> = listing
         .iter()
         .filter(|entry| Some(entry.id) != live && entry.length > 0 && !(held && itself(entry)))
@@ -299,6 +319,16 @@ fn newer_in<'a>(listing: &'a [Entry], anchor: &Position, held: bool, live: Optio
         .collect();
     newer.sort_by(|a, b| age_order(a, b));
     newer
+}
+
+/// The place of the anchor's file; of one that is not held open, nothing is known for certain.
+fn place_of(listing: &[Entry], anchor: &Position, held: bool) -> Place {
+    listing.iter().find(|entry| held && entry.id == anchor.file).map_or(Place::Stranger, |entry| entry.place.clone())
+}
+
+/// Whether no other log begins like this; see [`ContentTag`].
+fn tells(head: &[u8]) -> bool {
+    head.len() == HEAD_BYTES || memchr(b'\n', head).is_some()
 }
 
 fn age_order(a: &Entry, b: &Entry) -> Ordering {

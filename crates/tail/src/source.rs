@@ -140,6 +140,11 @@ impl Source {
         Ok((self.packed.is_none().then_some(metadata.len()), modified(&metadata)))
     }
 
+    /// Takes whatever it begins with at the next look for its beginning.
+    pub(crate) fn forget_head(&mut self) {
+        self.head.clear();
+    }
+
     /// Whether the file still begins as it did. Takes longer beginnings of a young file in. `scratch` spares an allocation.
     pub(crate) fn head_unchanged(&mut self, scratch: &mut [u8; HEAD_BYTES]) -> io::Result<bool> {
         if self.packed.is_some() {

@@ -7,16 +7,19 @@ use super::{FINISHED_REMEMBERED, Follower, QUEUE, Trouble, count};
 use crate::checkpoint::Position;
 use crate::event::{Event, GapReason};
 use crate::identity::FileId;
-use crate::siblings::{Between, Found};
+use crate::siblings::{Between, Found, Seen};
 use crate::source::Source;
 use crate::stream::{PollOutcome, Start};
+
+/// How often a file that changes while we look is looked at again.
+const LOOKS: usize = 10;
 
 impl Follower {
     /// Opens the first file: the one the checkpoint names, else what stands under the path.
     pub(super) fn acquire(&mut self, outcome: &mut PollOutcome) -> bool {
         if let Some(position) = self.resume.clone() {
             // A file that was empty has nothing to be recognised by; its inode may be another file's by now.
-            let found = if position.tag.length > 0 { self.family.find(&position) } else { Found::Nowhere };
+            let found = if position.tells() { self.family.find(&position) } else { Found::Nowhere };
             return match found {
                 Found::Here(found) => {
                     self.go_on_in(found, &position, outcome);
@@ -53,15 +56,15 @@ impl Follower {
     /// The checkpoint's file cannot be recognised: goes on with whatever was written after it, and says what that means.
     fn acquire_by_age(&mut self, position: &Position, outcome: &mut PollOutcome) -> bool {
         let (live, trouble) = self.open_live();
-        let Some(live) = live else {
+        let Some(mut live) = live else {
             self.note(trouble, outcome);
             return false;
         };
-        let between = self.family.newer_than(position, false, Some(live.id), &self.finished, QUEUE);
-        if self.waits_for(&between, outcome) {
+        let between = self.family.newer_than(position, false, Some(live.id), self.seen(Some(&live)), QUEUE);
+        if self.waits_for(&between, outcome) || !self.still_begins(&mut live) {
             return false;
         }
-        let was_empty = position.tag.length == 0;
+        let was_empty = !position.tells();
         if live.id == position.file && !was_empty {
             count(&mut self.counters.truncations);
             outcome.events.push(Event::Truncated { recovered_from: None });
@@ -71,7 +74,7 @@ impl Follower {
         }
         self.tell_unread(&between, outcome);
         // An empty rotated file may be the one that the writer still keeps.
-        let kept = between.sources.is_empty().then(|| self.family.oldest_empty(position)).flatten();
+        let kept = between.sources.is_empty().then(|| self.family.oldest_empty(position, false)).flatten();
         self.queue.extend(between.sources);
         self.queue.extend(kept);
         // An empty file is no proof yet that its writer has left the one before it.
@@ -95,12 +98,16 @@ impl Follower {
             let anchor = current.position();
             let is_final = current.is_final();
             // Opened before the folder is listed: a file rotated away in between is then in the listing.
-            let (live, trouble) = self.open_live();
-            let between = self.family.newer_than(&anchor, true, live.as_ref().map(|live| live.id), &self.finished, QUEUE);
+            let (mut live, trouble) = self.open_live();
+            let between = self.family.newer_than(&anchor, true, live.as_ref().map(|live| live.id), self.seen(live.as_ref()), QUEUE);
             if self.waits_for(&between, outcome) {
                 return false;
             }
             self.note(trouble, outcome);
+            // What is copied and cut while we look would stand twice among what comes next, or in the wrong place.
+            if live.as_mut().is_some_and(|live| !self.still_begins(live)) {
+                return false;
+            }
             // An empty file is no proof yet that its writer has left the one before it, unless that never grows.
             let may_be_empty = is_final && between.sources.is_empty();
             let live = live.filter(|live| {
@@ -117,7 +124,10 @@ impl Follower {
             }
             self.tell_unread(&between, outcome);
             self.queue.extend(between.sources);
-            self.queue.extend(live.map(Source::fresh_if_empty));
+            // An empty rotated file may be the one that the writer still keeps.
+            let empty = live.as_ref().is_some_and(|live| live.head.is_empty());
+            let kept = empty.then(|| self.family.oldest_empty(&anchor, true)).flatten();
+            self.queue.extend(kept.or(live).map(Source::fresh_if_empty));
         }
         self.finish_current(outcome);
         if let Some(next) = self.queue.pop_front() {
@@ -130,12 +140,13 @@ impl Follower {
         let Some(current) = self.current.take() else { return };
         self.torn(self.framer.held(), outcome);
         self.framer.reset();
-        // An empty file leaves nothing to recognise it by, and its inode may soon be another file's.
-        if !current.head.is_empty() {
+        // Without a whole line there is nothing to recognise it by, and its inode may soon be another file's.
+        let tag = current.tag();
+        if tag.length > 0 {
             if self.finished.len() >= FINISHED_REMEMBERED {
                 self.finished.remove(0);
             }
-            self.finished.push((current.id, current.tag()));
+            self.finished.push((current.id, tag));
         }
         if !current.is_copy {
             count(&mut self.counters.rotations);
@@ -145,10 +156,25 @@ impl Follower {
 
     /// The current file was cut or rewritten in place: goes on in its copy if there is one, then at its new beginning.
     pub(super) fn recover_from_truncation(&mut self, outcome: &mut PollOutcome) {
-        let Some(current) = self.current.take() else { return };
+        let Some(mut current) = self.current.take() else { return };
         let anchor = current.position();
-        count(&mut self.counters.truncations);
         let held = self.framer.held();
+        if !anchor.tells() {
+            // Not a line of it was delivered: whatever was copied since then is news from its beginning.
+            self.framer.reset();
+            let copies = self.copies_since(&mut current);
+            self.begin_anew(current);
+            if !copies.is_empty() {
+                self.begin_copies(copies, outcome);
+                return;
+            }
+            count(&mut self.counters.truncations);
+            outcome.events.push(Event::Truncated { recovered_from: None });
+            self.torn(held, outcome);
+            self.gap(GapReason::FileGone, outcome);
+            return;
+        }
+        count(&mut self.counters.truncations);
         let copy = self.family.find_copy(&anchor, &current.head);
         outcome.events.push(Event::Truncated { recovered_from: copy.as_ref().map(|copy| copy.path.clone()) });
         if let Some(mut copy) = copy {
@@ -167,22 +193,45 @@ impl Follower {
     /// has what it held meanwhile; without one, nothing is missing.
     pub(super) fn recover_unseen(&mut self, outcome: &mut PollOutcome) {
         let Some(mut current) = self.current.take() else { return };
-        let now = current.look().map_or(current.modified, |(_, modified)| modified);
-        let between = self.family.copied_since(&current.position(), now, &self.finished, QUEUE);
-        current.modified = now;
+        let copies = self.copies_since(&mut current);
+        current.modified = current.look().map_or(current.modified, |(_, modified)| modified);
         current.is_fresh = current.head.is_empty();
-        if between.sources.is_empty() {
-            self.current = Some(current);
-            return;
+        self.current = Some(current);
+        if !copies.is_empty() {
+            self.begin_copies(copies, outcome);
         }
+    }
+
+    /// What a file that was seen empty held since then, from rotated files. Its present content is none of it.
+    fn copies_since(&mut self, current: &mut Source) -> Vec<Source> {
+        for _ in 0..LOOKS {
+            current.forget_head();
+            if !self.still_begins(current) {
+                continue;
+            }
+            let now = current.look().map_or(current.modified, |(_, modified)| modified);
+            let copies = self.family.copied_since(&current.position(), now, self.seen(Some(current)), QUEUE);
+            if self.still_begins(current) {
+                return copies.sources;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Whether a file still begins as when it was last looked at. What cannot be read is seen when it is read.
+    fn still_begins(&mut self, source: &mut Source) -> bool {
+        source.head_unchanged(&mut self.scratch).unwrap_or(true)
+    }
+
+    /// Goes on in copies, and comes back to the current file after them.
+    fn begin_copies(&mut self, mut copies: Vec<Source>, outcome: &mut PollOutcome) {
         count(&mut self.counters.truncations);
-        let mut copies = between.sources;
         outcome.events.push(Event::Truncated { recovered_from: copies.first().map(|copy| copy.path.clone()) });
         for copy in &mut copies {
             copy.is_copy = true;
         }
         self.queue.extend(copies);
-        self.queue.push_back(current);
+        self.queue.extend(self.current.take());
         if let Some(first) = self.queue.pop_front() {
             self.begin(first, outcome);
         }
@@ -219,6 +268,10 @@ impl Follower {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Some(Trouble::Missing)),
             Err(error) => (None, Some(Trouble::Unreadable(self.path.clone(), error.kind()))),
         }
+    }
+
+    fn seen<'a>(&'a self, live: Option<&'a Source>) -> Seen<'a> {
+        Seen { finished: &self.finished, head: live.map_or(&[], |live| &live.head) }
     }
 
     /// Whether one more poll may pass without what cannot be opened.
