@@ -6,14 +6,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::words::ErrorClass;
 
+/// What every hash in the log begins with.
+const HASHED: &str = "hmac-sha256:";
+
 /// One line of the audit log.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Entry<'a> {
     /// RFC 3339 with up to nine fraction digits, UTC.
     #[serde(borrow, default, deserialize_with = "text")]
@@ -39,40 +43,32 @@ pub struct Entry<'a> {
 }
 
 /// A caller.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Auth<'a> {
-    /// The token's hash; only looked at to see that it is one.
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub client_token: Cow<'a, str>,
+    /// The token is there and no hash.
+    #[serde(default, deserialize_with = "is_clear", rename = "client_token")]
+    pub clear_token: bool,
     /// The accessor's hash (in clear if the device says `hmac_accessor=false`).
     #[serde(borrow, default, deserialize_with = "text")]
     pub accessor: Cow<'a, str>,
     /// `root`, `token-NAME`, `userpass-alice`, or just `approle`.
     #[serde(borrow, default, deserialize_with = "text")]
     pub display_name: Cow<'a, str>,
-    /// A JSON array of policy names.
-    #[serde(borrow, default)]
-    pub policies: Option<&'a RawValue>,
+    /// The root policy is among its policies.
+    #[serde(default, deserialize_with = "has_root", rename = "policies")]
+    pub root: bool,
     /// The identity's id; tokens made by hand have none.
     #[serde(borrow, default, deserialize_with = "text")]
     pub entity_id: Cow<'a, str>,
-    /// `service`, `batch` or `default`.
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub token_type: Cow<'a, str>,
     /// What the policies said.
     #[serde(default)]
     pub policy_results: Option<PolicyResults>,
     /// A JSON object that the auth method filled.
-    #[serde(borrow, default)]
-    pub metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub metadata: Option<&'a str>,
 }
 
 impl Auth<'_> {
-    /// Whether this is a root token.
-    pub fn is_root(&self) -> bool {
-        names_root(self.policies)
-    }
-
     /// The role that AppRole, Kubernetes or JWT logged in by, where the metadata has it.
     pub fn role_name(&self) -> Option<String> {
         #[derive(Deserialize)]
@@ -82,13 +78,13 @@ impl Auth<'_> {
             #[serde(borrow, default, deserialize_with = "text")]
             role: Cow<'m, str>,
         }
-        let roles: Roles<'_> = serde_json::from_str(self.metadata?.get()).ok()?;
+        let roles: Roles<'_> = serde_json::from_str(self.metadata?).ok()?;
         [roles.role_name, roles.role].into_iter().find(|role| !role.is_empty()).map(Cow::into_owned)
     }
 }
 
 /// The verdict of the policies on a call.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 pub struct PolicyResults {
     /// Whether they allow it; always present where policies were asked at all.
     #[serde(default)]
@@ -96,7 +92,7 @@ pub struct PolicyResults {
 }
 
 /// A call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Request<'a> {
     /// The same in the request's and the response's entry; absent for `path-help` before Vault fixed it.
     #[serde(borrow, default, deserialize_with = "text")]
@@ -110,9 +106,9 @@ pub struct Request<'a> {
     /// `kv`, `system`, `approle` and so on.
     #[serde(borrow, default, deserialize_with = "text")]
     pub mount_type: Cow<'a, str>,
-    /// The token's hash; only looked at to see that it is one.
-    #[serde(borrow, default, deserialize_with = "text")]
-    pub client_token: Cow<'a, str>,
+    /// The token is there and no hash.
+    #[serde(default, deserialize_with = "is_clear", rename = "client_token")]
+    pub clear_token: bool,
     /// The token's accessor, hashed.
     #[serde(borrow, default, deserialize_with = "text")]
     pub client_token_accessor: Cow<'a, str>,
@@ -126,12 +122,12 @@ pub struct Request<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     pub remote_address: Cow<'a, str>,
     /// The body: strings hashed, the rest in clear.
-    #[serde(borrow, default)]
-    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub data: Option<&'a str>,
 }
 
 /// A namespace.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Namespace<'a> {
     /// Empty for the root namespace, else with a slash at its end.
     #[serde(borrow, default, deserialize_with = "text")]
@@ -139,38 +135,31 @@ pub struct Namespace<'a> {
 }
 
 /// An answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Response<'a> {
     /// A token that the answer carries: after a login or a token's creation.
-    #[serde(borrow, default)]
-    pub auth: Option<TokenMade<'a>>,
+    #[serde(default)]
+    pub auth: Option<TokenMade>,
     /// A JSON object: strings hashed, the rest in clear.
-    #[serde(borrow, default)]
-    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub data: Option<&'a str>,
     /// Present if the answer is a lease; the lease's id stands in it in clear.
-    #[serde(borrow, default)]
-    pub secret: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub secret: Option<&'a str>,
     /// Present if the answer was wrapped.
-    #[serde(borrow, default)]
-    pub wrap_info: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    pub wrap_info: Option<&'a str>,
 }
 
 /// A token that was made.
-#[derive(Debug, Deserialize)]
-pub struct TokenMade<'a> {
-    /// A JSON array of policy names.
-    #[serde(borrow, default)]
-    pub policies: Option<&'a RawValue>,
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct TokenMade {
+    /// The root policy is among its policies.
+    #[serde(default, deserialize_with = "has_root", rename = "policies")]
+    pub root: bool,
     /// Its life in seconds; 0 for one that never ends.
     #[serde(default, deserialize_with = "number")]
     pub token_ttl: u64,
-}
-
-impl TokenMade<'_> {
-    /// Whether it is a root token.
-    pub fn is_root(&self) -> bool {
-        names_root(self.policies)
-    }
 }
 
 impl Request<'_> {
@@ -181,7 +170,7 @@ impl Request<'_> {
             #[serde(default)]
             no_parent: serde_json::Value,
         }
-        let body = self.data.and_then(|data| serde_json::from_str::<Body>(data.get()).ok());
+        let body = self.data.and_then(|data| serde_json::from_str::<Body>(data).ok());
         body.is_some_and(|body| body.no_parent == serde_json::Value::Bool(true))
     }
 }
@@ -194,7 +183,7 @@ impl Response<'_> {
         let Some(data) = self.data.filter(|data| first_key(data).is_some_and(|rest| rest.starts_with("\"error\""))) else {
             return false;
         };
-        let keys: Result<Keys, _> = serde_json::from_str(data.get());
+        let keys: Result<Keys, _> = serde_json::from_str(data);
         keys.is_ok_and(|keys| keys.0 == 1)
     }
 
@@ -206,24 +195,29 @@ impl Response<'_> {
             http_status_code: u64,
         }
         let data = self.data.filter(|data| first_key(data).is_some_and(|rest| rest.starts_with("\"http_")))?;
-        let raw: Raw = serde_json::from_str(data.get()).ok()?;
+        let raw: Raw = serde_json::from_str(data).ok()?;
         u16::try_from(raw.http_status_code).ok().filter(|status| *status > 0)
     }
 
     /// Whether the answer came with a lease.
     pub fn has_lease(&self) -> bool {
-        self.secret.is_some_and(|secret| secret.get().contains("\"lease_id\""))
+        self.secret.is_some_and(|secret| secret.contains("\"lease_id\""))
     }
 }
 
 /// What follows the opening brace of an object.
-fn first_key(object: &RawValue) -> Option<&str> {
-    object.get().trim_start().strip_prefix('{').map(str::trim_start)
+fn first_key(object: &str) -> Option<&str> {
+    object.trim_start().strip_prefix('{').map(str::trim_start)
 }
 
-/// A quote inside a name would be escaped, so the quoted word can only be a whole name.
-fn names_root(policies: Option<&RawValue>) -> bool {
-    policies.is_some_and(|names| names.get().contains("\"root\""))
+/// Whether a list of policies names the root policy. A quote inside a name would be escaped, so the quoted word can only be a whole name.
+pub(crate) fn names_root(policies: &str) -> bool {
+    memmem::find(policies.as_bytes(), b"\"root\"").is_some()
+}
+
+/// Whether a token is there and no hash. The server hashes every token, so such a one means that nothing is hashed.
+pub(crate) fn is_in_clear(token: &str) -> bool {
+    !token.is_empty() && !token.starts_with(HASHED)
 }
 
 /// Counts an object's keys and keeps nothing.
@@ -313,6 +307,18 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::
         Leaf::Text(text) => text,
         _ => Cow::Borrowed(""),
     })
+}
+
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get))
+}
+
+fn has_root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(raw(deserializer)?.is_some_and(names_root))
+}
+
+fn is_clear<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(is_in_clear(&text(deserializer)?))
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::entry::{Auth, Entry, Request, Response};
 use crate::identity::Identity;
+use crate::time;
 use crate::words::{ErrorClass, Operation, Outcome};
 
 /// Which of the lines of a call this is.
@@ -82,10 +83,11 @@ impl<'a> Fact<'a> {
         let operation = Operation::of(&request.operation);
         let phase = phase(entry, path);
         let login = is_login(request);
-        let (outcome, error) = outcome(entry, operation);
+        let http_status = entry.response.as_ref().and_then(Response::http_status);
+        let (outcome, error) = outcome(entry, operation, http_status);
         let nobody = Identity::default();
         Self {
-            time: entry.time.parse().unwrap_or(received),
+            time: time::read(&entry.time).unwrap_or(received),
             phase,
             operation,
             outcome,
@@ -97,12 +99,12 @@ impl<'a> Fact<'a> {
             request_id: &request.id,
             identity: entry.auth.as_ref().map_or(nobody, |auth| identity(auth, request)),
             address: &request.remote_address,
-            root: entry.auth.as_ref().is_some_and(Auth::is_root),
+            root: entry.auth.as_ref().is_some_and(|auth| auth.root),
             login,
             new_token: new_token(entry, path, login),
             wrapped: entry.response.as_ref().is_some_and(|response| response.wrap_info.is_some()),
             leased: entry.response.as_ref().is_some_and(Response::has_lease),
-            http_status: entry.response.as_ref().and_then(Response::http_status),
+            http_status,
             entry,
         }
     }
@@ -150,7 +152,7 @@ fn is_login(request: &Request<'_>) -> bool {
     within == "login" || within.starts_with("login/")
 }
 
-fn outcome(entry: &Entry<'_>, operation: Operation) -> (Outcome, Option<ErrorClass>) {
+fn outcome(entry: &Entry<'_>, operation: Operation, http_status: Option<u16>) -> (Outcome, Option<ErrorClass>) {
     let refused = entry.auth.as_ref().and_then(|auth| auth.policy_results).is_some_and(|results| !results.allowed);
     if refused || entry.error == Some(ErrorClass::PermissionDenied) {
         return (Outcome::Denied, Some(ErrorClass::PermissionDenied));
@@ -160,10 +162,12 @@ fn outcome(entry: &Entry<'_>, operation: Operation) -> (Outcome, Option<ErrorCla
     }
     // A key-value secret of version 1 with the one field `error` reads like a failed validation, which a read there never is.
     let is_value = operation == Operation::Read && matches!(entry.request.mount_type.as_ref(), "kv" | "generic" | "cubbyhole");
-    match &entry.response {
-        Some(response) if !is_value && response.is_only_an_error() => (Outcome::Failed, Some(ErrorClass::Unstated)),
-        Some(response) if response.http_status() == Some(404) => (Outcome::Failed, Some(ErrorClass::NotFound)),
-        Some(response) if response.http_status().is_some_and(|status| status >= 400) => (Outcome::Failed, Some(ErrorClass::Unstated)),
+    if !is_value && entry.response.as_ref().is_some_and(Response::is_only_an_error) {
+        return (Outcome::Failed, Some(ErrorClass::Unstated));
+    }
+    match http_status {
+        Some(404) => (Outcome::Failed, Some(ErrorClass::NotFound)),
+        Some(400..) => (Outcome::Failed, Some(ErrorClass::Unstated)),
         _ => (Outcome::Ok, None),
     }
 }
@@ -174,5 +178,5 @@ fn new_token(entry: &Entry<'_>, path: &str, login: bool) -> Option<NewToken> {
         return None;
     }
     let orphan = path == "auth/token/create-orphan" || entry.request.asks_for_no_parent();
-    Some(NewToken { root: made.is_root(), orphan, endless: made.token_ttl == 0 })
+    Some(NewToken { root: made.root, orphan, endless: made.token_ttl == 0 })
 }

@@ -25,7 +25,9 @@ mod pairs;
 mod parse;
 mod pipeline;
 mod rules;
+mod scan;
 mod tally;
+mod time;
 mod usage;
 mod words;
 

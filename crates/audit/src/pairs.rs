@@ -49,10 +49,17 @@ impl Pairs {
                 }
                 Paired::Nothing
             }
-            Phase::Completed => match self.waiting.remove(&id) {
-                Some(asked) => Paired::After(fact.time.duration_since(asked).max(SignedDuration::ZERO)),
-                None => Paired::Orphan,
-            },
+            Phase::Completed => {
+                let Some(asked) = self.waiting.remove(&id) else { return Paired::Orphan };
+                // Most responses follow their requests at once, so what is over stands at one end or the other.
+                if self.order.back().is_some_and(|(last, _)| *last == id) {
+                    self.order.pop_back();
+                }
+                while self.order.front().is_some_and(|(first, _)| !self.waiting.contains_key(first)) {
+                    self.order.pop_front();
+                }
+                Paired::After(fact.time.duration_since(asked).max(SignedDuration::ZERO))
+            }
             Phase::Alone | Phase::Probe | Phase::Unknown => Paired::Nothing,
         }
     }

@@ -4,13 +4,12 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
+use crate::scan::scan;
 
 /// How many places in a line are tried as the beginning of an entry after a torn fragment.
 const RESYNC_TRIES: usize = 8;
 /// How entries begin: OpenBao and Vault before 1.17 with the time, Vault since then with the first key in sorted order.
 const BEGINNINGS: [&[u8]; 4] = [b"{\"time\":\"", b"{\"auth\":{", b"{\"request\":{", b"{\"error\":\""];
-/// What every hash in the log begins with.
-const HASHED: &str = "hmac-sha256:";
 
 /// Why a line is no entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,19 +71,28 @@ pub fn parse(line: &[u8]) -> Result<Entry<'_>, BadLine> {
         Ok(entry) => entry,
         Err(reason) => resync(line).ok_or(BadLine { reason })?,
     };
+    check(&entry)?;
+    Ok(entry)
+}
+
+/// Whether an entry can be gone on with.
+pub(crate) fn check(entry: &Entry<'_>) -> Result<(), BadLine> {
     if entry.kind.is_empty() {
         return Err(BadLine { reason: BadReason::Shape });
     }
-    if is_raw(&entry) {
+    if is_raw(entry) {
         return Err(BadLine { reason: BadReason::Raw });
     }
-    Ok(entry)
+    Ok(())
 }
 
 fn whole(line: &[u8]) -> Result<Entry<'_>, BadReason> {
     let Some(start) = memchr::memchr(b'{', line) else { return Err(reason_without_json(line)) };
     let body = line.get(start..).unwrap_or_default();
     let body = std::str::from_utf8(body).map_err(|_| BadReason::NotUtf8)?;
+    if let Some(entry) = scan(body) {
+        return Ok(entry);
+    }
     serde_json::from_str(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Eof => BadReason::Truncated,
         serde_json::error::Category::Data if error.to_string().starts_with("duplicate field") => BadReason::DuplicateKey,
@@ -129,8 +137,6 @@ fn resync(line: &[u8]) -> Option<Entry<'_>> {
     None
 }
 
-/// The server hashes every token, so a token that is no hash means that nothing is hashed.
 fn is_raw(entry: &Entry<'_>) -> bool {
-    let caller = entry.auth.as_ref().map_or("", |auth| auth.client_token.as_ref());
-    [caller, entry.request.client_token.as_ref()].iter().any(|token| !token.is_empty() && !token.starts_with(HASHED))
+    entry.request.clear_token || entry.auth.as_ref().is_some_and(|auth| auth.clear_token)
 }

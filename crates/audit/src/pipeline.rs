@@ -11,8 +11,9 @@ use crate::finding::Finding;
 use crate::identity::Own;
 use crate::managed::ManagedPaths;
 use crate::pairs::Pairs;
-use crate::parse::{BadReason, parse};
+use crate::parse::{BadLine, BadReason, check, parse};
 use crate::rules::{RuleBook, RuleId};
+use crate::scan::Callers;
 use crate::tally::{BadPlace, Tally, TallySnapshot};
 use crate::usage::Usage;
 
@@ -55,6 +56,7 @@ pub struct Pipeline {
     pub paths: ManagedPaths,
     /// What Keyward did itself.
     pub own: Own,
+    callers: Callers,
     pairs: Pairs,
     /// What the rules are shown where no managed secret is touched.
     empty: Usage,
@@ -80,6 +82,7 @@ impl Pipeline {
             rules: RuleBook::defaults(),
             paths: ManagedPaths::default(),
             own: Own::default(),
+            callers: Callers::default(),
             pairs: Pairs::default(),
             empty: Usage::default(),
             new: Vec::new(),
@@ -103,36 +106,46 @@ impl Pipeline {
 
     /// Takes in one line, without its newline, read at `now`.
     pub fn line(&mut self, line: &[u8], place: Place, now: Timestamp, usage: &mut impl UsageDoor) {
-        match parse(line) {
-            Ok(entry) => self.entry(&entry, now, usage),
-            Err(bad) => {
-                self.tally.bad_line(BadPlace { reason: bad.reason, place, length: line.len() as u64, seen: now });
-                if let Some(seen) = self.bad.get_mut(bad.reason as usize) {
-                    *seen = true;
-                }
-            }
+        let mut entry = Entry::default();
+        let known = self.callers.scan(line, &mut entry);
+        let read = if known { check(&entry) } else { parse(line).map(|parsed| entry = parsed) };
+        if let Err(BadLine { reason }) = read {
+            return self.bad_line(BadPlace { reason, place, length: line.len() as u64, seen: now });
         }
-    }
-
-    fn entry(&mut self, entry: &Entry<'_>, now: Timestamp, usage: &mut impl UsageDoor) {
         self.tally.line(&entry.kind);
-        let fact = Fact::of(entry, now);
+        let fact = Fact::of(&entry, now);
         // A clock that once ran ahead must not hide for ever that nothing comes any more.
         self.tally.reached(fact.time.min(now));
         self.first_entry.get_or_insert(fact.time);
         let paired = self.pairs.observe(&fact);
-        if fact.counts() {
+        // A request whose response follows touches nothing yet.
+        let managed = if fact.counts() {
             self.tally.call(&fact, paired);
-        }
-        match self.paths.touch(&fact) {
-            None => self.rules.observe(&fact, None, &self.own, &self.empty, &mut self.new),
-            managed => usage.with(|usage| {
+            self.paths.touch(&fact)
+        } else {
+            None
+        };
+        if managed.is_none() {
+            self.rules.observe(&fact, None, &self.own, &self.empty, &mut self.new);
+        } else {
+            usage.with(|usage| {
                 self.rules.observe(&fact, managed, &self.own, usage, &mut self.new);
                 usage.observe(&fact, managed, &self.own);
-            }),
+            });
+        }
+        if !known {
+            self.callers.learn(line);
         }
         if !self.new.is_empty() {
             self.keep();
+        }
+    }
+
+    #[cold]
+    fn bad_line(&mut self, bad: BadPlace) {
+        self.tally.bad_line(bad);
+        if let Some(seen) = self.bad.get_mut(bad.reason as usize) {
+            *seen = true;
         }
     }
 

@@ -31,7 +31,18 @@ impl Operation {
         [Self::Create, Self::Update, Self::Read, Self::Delete, Self::List, Self::Patch, Self::Header, Self::Help, Self::Scan, Self::Other];
 
     pub(crate) fn of(word: &str) -> Self {
-        Self::ALL.into_iter().find(|operation| operation.label() == word).unwrap_or(Self::Other)
+        match word {
+            "create" => Self::Create,
+            "update" => Self::Update,
+            "read" => Self::Read,
+            "delete" => Self::Delete,
+            "list" => Self::List,
+            "patch" => Self::Patch,
+            "header" => Self::Header,
+            "help" => Self::Help,
+            "scan" => Self::Scan,
+            _ => Self::Other,
+        }
     }
 
     /// The word the server uses.
@@ -153,6 +164,22 @@ impl ErrorClass {
         Self::PHRASES.iter().find(|(phrase, _)| text.contains(phrase)).map_or(Self::Other, |(_, class)| *class)
     }
 
+    /// The same for a text whose escapes are unresolved; `None` where one may stand for a letter. Within a phrase there is none, so only
+    /// the letter of an escape must not be taken for a phrase's first.
+    pub(crate) fn of_escaped(text: &str) -> Option<Self> {
+        let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else { return Some(Self::of(text)) };
+        if text.contains("\\u") || text.contains("\\/") {
+            return None;
+        }
+        let stands = |phrase: &str| {
+            text.match_indices(phrase).any(|(place, _)| {
+                let before = text.as_bytes().get(first..place).unwrap_or_default();
+                before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
+            })
+        };
+        Some(Self::PHRASES.iter().find(|(phrase, _)| stands(phrase)).map_or(Self::Other, |(_, class)| *class))
+    }
+
     /// The word for labels.
     pub const fn label(self) -> &'static str {
         match self {
@@ -169,5 +196,24 @@ impl ErrorClass {
             Self::Unstated => "unstated",
             Self::Other => "other",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_is_found_by_its_word() {
+        assert!(Operation::ALL.into_iter().all(|operation| Operation::of(operation.label()) == operation));
+    }
+
+    #[test]
+    fn an_escapes_letter_is_not_taken_for_a_phrases_first() {
+        assert_eq!(ErrorClass::of_escaped("1 error occurred:\\n\\t* permission denied\\n"), Some(ErrorClass::PermissionDenied));
+        assert_eq!(ErrorClass::of_escaped("\\not found"), Some(ErrorClass::Other));
+        assert_eq!(ErrorClass::of_escaped("\\\\not found"), Some(ErrorClass::NotFound));
+        assert_eq!(ErrorClass::of_escaped("\\not found, not found"), Some(ErrorClass::NotFound));
+        assert_eq!(ErrorClass::of_escaped("permission\\u0020denied"), None);
     }
 }
