@@ -125,7 +125,8 @@ fn a_renamed_secret_keeps_its_number_its_slot_and_its_fence() {
     rename(&shop);
     reload(&shop, &daemon, "ok");
     wait_until("the record under its new name", LONG, || (status(&shop)["secrets"]["old-timer"]["number"] == 1).then_some(()));
-    assert!(status(&shop)["secrets"]["legacy"].is_null(), "the old name is gone");
+    wait_until("the old name to be gone", LONG, || status(&shop)["secrets"]["legacy"].is_null().then_some(()));
+    assert_eq!(shop.metric("keyward_secret_next_due_timestamp_seconds{secret=\"legacy\",class=\"database\"} "), None);
     is_carried_over(&shop, &before);
     shop.must(&["rotate", "old-timer"]).unwrap();
     shop.consume("shop/legacy").unwrap();

@@ -1,6 +1,6 @@
 //! `keyward serve` in a world that is not ready: it starts, says what it waits for, tells people, and recovers by itself.
 
-use crate::world::{LONG, becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, mail, run, status, stop, use_token};
+use crate::world::{LONG, becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, log, mail, run, status, stop, use_token};
 use keyward_harness::{PostgresServer, Shop, Signal, SmtpServer, VaultOptions, VaultServer, Wishes, foreign_ca, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
@@ -8,10 +8,6 @@ use std::fs;
 /// A shop with a mail server of its own, on the shared Vault and PostgreSQL.
 fn shop_with(smtp: &SmtpServer) -> Shop<'_> {
     Shop::open(servers().vault(), servers().postgres(), smtp, &Wishes::default()).unwrap()
-}
-
-fn log(shop: &Shop<'_>) -> String {
-    fs::read_to_string(shop.log_path()).unwrap()
 }
 
 #[test]
@@ -128,6 +124,8 @@ fn a_database_that_is_away() {
     let smtp = SmtpServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let shop = Shop::open(servers().vault(), &postgres, &smtp, &Wishes::default()).unwrap();
+    // It is stopped without ceremony, and does not write every commit at once.
+    postgres.psql("CHECKPOINT").unwrap();
     postgres.stop().unwrap();
     let daemon = shop.serve().unwrap();
     let name = format!("database {}@{}:{}/{}", shop.admin(), postgres.host, postgres.port, shop.database);

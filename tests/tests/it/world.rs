@@ -90,27 +90,36 @@ pub const ASKING: [&[&str]; 4] = [&["plan"], &["status"], &["rotate", "legacy", 
 
 /// Waits until the daemon says that it is ready.
 pub fn becomes_ready(shop: &Shop<'_>) {
-    let mut last = None;
-    let ready = || {
-        last = shop.http("/readyz").ok();
-        last.as_ref().filter(|(status, _)| *status == 200).map(drop)
-    };
-    wait_until("readiness", LONG, ready);
+    readyz_says(shop, 200, &["ready"]);
 }
 
 /// Waits until the daemon says that it is not ready, for these reasons.
 pub fn is_unready(shop: &Shop<'_>, because: &[&str]) {
+    readyz_says(shop, 503, because);
+}
+
+fn readyz_says(shop: &Shop<'_>, code: u16, parts: &[&str]) {
     let began = Instant::now();
-    loop {
+    wait_until("/readyz", LONG * 2, || {
         let said = shop.http("/readyz");
-        if let Ok((503, body)) = &said
-            && because.iter().all(|part| body.contains(part))
-        {
-            return;
+        let is_it = |(status, body): &(u16, String)| *status == code && parts.iter().all(|part| body.contains(part));
+        if said.as_ref().is_ok_and(is_it) {
+            return Some(());
         }
-        assert!(began.elapsed() < LONG, "/readyz does not say {because:?}, but {said:?}");
-        std::thread::yield_now();
-    }
+        assert!(began.elapsed() < LONG, "/readyz does not say {code} {parts:?}, but {said:?}; the log ends:\n{}", end_of(&log(shop)));
+        None
+    });
+}
+
+/// The last lines of a text.
+fn end_of(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().rev().take(10).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// What the daemon has logged.
+pub fn log(shop: &Shop<'_>) -> String {
+    fs::read_to_string(shop.log_path()).unwrap()
 }
 
 /// The status API's answer.

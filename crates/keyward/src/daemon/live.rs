@@ -61,13 +61,18 @@ fn same_server(a: &VaultConfig, b: &VaultConfig) -> bool {
     place(a) == place(b) && a.auth == b.auth
 }
 
-/// Makes every series of the configured secrets exist, and forgets those of secrets that are configured no more.
+/// Takes secrets that are configured no more from the figures and from the board.
+pub fn forget_others(shared: &Shared, live: &Live) {
+    for family in f::ALL.iter().filter(|family| family.labels.contains(&"secret")) {
+        shared.metrics.registry().retain(family, "secret", |name| live.secrets.contains_key(name));
+    }
+    shared.board.update(|status| status.secrets.retain(|name, _| live.secrets.contains_key(name)));
+}
+
+/// Makes every series of the configured secrets exist.
 pub fn declare_series(metrics: &Metrics, live: &Live) {
     let exposed = live.config.vault.skip_verify || (live.config.vault.insecure && live.config.vault.address.scheme() == "http");
     metrics.set(&f::INSECURE, &[], f64::from(u8::from(exposed)));
-    for family in f::ALL.iter().filter(|family| family.labels.contains(&"secret")) {
-        metrics.registry().retain(family, "secret", |name| live.secrets.contains_key(name));
-    }
     for (name, managed) in &live.secrets {
         let (class, kind) = (managed.config.class.as_str(), managed.config.kind.name());
         metrics.set(&f::SECRET_INFO, &[name, class, kind], 1.0);
@@ -106,7 +111,7 @@ pub fn reload(shared: &Shared, lasting: &Lasting) {
     match outcome {
         Ok(live) => {
             declare_series(&shared.metrics, &live);
-            shared.board.update(|status| status.secrets.retain(|name, _| live.secrets.contains_key(name)));
+            forget_others(shared, &live);
             shared.board.waits_only_for(&super::awaited(&live.config));
             shared.replace(live);
             shared.alerts.resolve("config", "the configuration was read again and is in force");

@@ -4,6 +4,7 @@
 //! that the stage is then checked against.
 
 use super::errand::{self, Done};
+use super::live::forget_others;
 use super::shared::{Live, Shared};
 use super::unreadable;
 use crate::assembly::Managed;
@@ -30,6 +31,7 @@ const READS: usize = 200;
 pub async fn run(shared: Arc<Shared>) {
     let mut planner = Planner {
         shared,
+        live: None,
         classes: HashMap::new(),
         notes: HashMap::new(),
         memory: HashMap::new(),
@@ -59,6 +61,8 @@ struct Notes {
 
 struct Planner {
     shared: Arc<Shared>,
+    /// The configuration of the last look.
+    live: Option<Arc<Live>>,
     /// When the pause of each class was read.
     classes: HashMap<String, Instant>,
     notes: HashMap<String, Notes>,
@@ -71,6 +75,11 @@ impl Planner {
     /// One look at everything.
     async fn look(&mut self) {
         let live = self.shared.live();
+        if self.live.as_ref().is_some_and(|known| !Arc::ptr_eq(known, &live)) {
+            // A look that was under way at the reload may have shown what is configured no more.
+            forget_others(&self.shared, &live);
+        }
+        self.live = Some(Arc::clone(&live));
         self.memory.retain(|name, _| live.secrets.contains_key(name));
         self.notes.retain(|name, _| live.secrets.contains_key(name));
         for name in self.shared.forgotten() {

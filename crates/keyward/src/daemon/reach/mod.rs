@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 const DATABASE: Duration = Duration::from_mins(1);
 /// Between two looks at a way to people that is well.
 const WAY: Duration = Duration::from_mins(10);
+/// How long one try may take.
+const LIMIT: Duration = Duration::from_secs(45);
 /// The longest rest: the configuration may have been replaced meanwhile.
 const REST: Duration = Duration::from_secs(1);
 
@@ -99,12 +101,13 @@ impl Reach {
         let Some(live) = &self.live else { return };
         let now = Instant::now();
         for (name, watched) in self.watched.iter_mut().filter(|(_, watched)| watched.next <= now) {
-            // Not again before the answer, which sets the next one.
-            watched.next = now + WAY;
+            // Not again before the answer, which sets the next one; should it never come, there is another try.
+            watched.next = now + LIMIT * 2;
             let (name, place) = (name.clone(), watched.place.clone());
             let (live, environment) = (Arc::clone(live), self.shared.environment.clone());
             self.tries.spawn(async move {
-                let result = place.reach(&live, &environment).await;
+                let late = |_| Err(Trouble { why: format!("no answer within {} s", LIMIT.as_secs()), told_elsewhere: false });
+                let result = tokio::time::timeout(LIMIT, place.reach(&live, &environment)).await.unwrap_or_else(late);
                 Tried { name, place, result }
             });
         }
