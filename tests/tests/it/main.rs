@@ -10,6 +10,7 @@ mod exported;
 mod leaks;
 mod pause;
 mod reconcile;
+mod redis;
 mod reload;
 mod rotation;
 mod unready;
