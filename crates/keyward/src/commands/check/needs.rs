@@ -62,8 +62,14 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
     all.add("auth/token/lookup-self", &["read"], "to know how long the token lives");
     all.add("auth/token/renew-self", &["update"], "to keep the token alive");
     all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke");
+    if config.vault.nodes.iter().any(|node| node.audit_log.is_some()) {
+        all.option("sys/audit-hash/file", &["update"], "to tell Keyward's own calls in the audit log from others'");
+    }
     for secret in &config.secrets {
         record(&mut all, config, secret);
+        let mount = &config.vault.record_mount;
+        let class = format!("{mount}/data/class/{}", secret.class);
+        all.add(&class, &["read"], "to see whether a class is paused").grant = format!("{mount}/data/*");
         if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
             published(&mut all, secret, place);
         }
