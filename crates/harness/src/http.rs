@@ -42,6 +42,13 @@ impl Http {
     /// Sends one request; `path` begins with a slash. The answer's status, and its body as JSON, `Null` where it is empty and a
     /// string where it is no JSON.
     pub(crate) fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Result<(u16, Value)> {
+        let (status, text) = self.text(method, path, headers, body.map(Value::to_string))?;
+        let value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        Ok((status, value))
+    }
+
+    /// The same, with both bodies as they travel.
+    pub(crate) fn text(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Result<(u16, String)> {
         let said = || format!("{method} {}{path}", self.base);
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
@@ -53,13 +60,12 @@ impl Http {
             request = request.header("content-type", kind);
         }
         let answer = match body {
-            Some(body) => self.agent.run(request.body(body.to_string()).with_context(said)?),
+            Some(body) => self.agent.run(request.body(body).with_context(said)?),
             None => self.agent.run(request.body(()).with_context(said)?),
         };
         let mut answer = answer.with_context(said)?;
         let text = answer.body_mut().with_config().limit(256 << 20).read_to_string().with_context(said)?;
-        let value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
-        Ok((answer.status().as_u16(), value))
+        Ok((answer.status().as_u16(), text))
     }
 }
 

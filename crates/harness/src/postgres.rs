@@ -52,13 +52,6 @@ pub struct Held {
     input: Option<std::process::ChildStdin>,
 }
 
-impl Held {
-    /// A client that goes on until its input ends.
-    pub(crate) fn new(child: std::process::Child, input: std::process::ChildStdin) -> Self {
-        Self { child, input: Some(input) }
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.input.take()); // psql ends with its input, and with it the transaction
@@ -86,10 +79,20 @@ impl PostgresServer {
     /// Logs in over TLS as `user` and runs SQL statements, each in a transaction of its own; the first that fails ends it.
     pub fn psql_as(&self, user: &str, password: &str, database: &str, sql: &str) -> Result<String> {
         let mut command = clean_command(self.bin.join("psql"), Path::new("/"));
+        command.args(["-h", &self.host, "-p", &self.port.to_string(), "-U", user, "-d", database]).env("PGPASSWORD", password);
+        self.run_psql(command, &format!("{user} in {database}"), sql)
+    }
+
+    /// Logs in with nothing but a connection URL, as libpq reads it, and runs SQL statements.
+    pub fn psql_url(&self, url: &str, sql: &str) -> Result<String> {
+        let mut command = clean_command(self.bin.join("psql"), Path::new("/"));
+        command.args(["-d", url]);
+        self.run_psql(command, "the user of a URL", sql)
+    }
+
+    fn run_psql(&self, mut command: Command, who: &str, sql: &str) -> Result<String> {
         command
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &self.host, "-p", &self.port.to_string()])
-            .args(["-U", user, "-d", database])
-            .env("PGPASSWORD", password)
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .env("PGSSLMODE", "verify-ca")
             .env("PGSSLROOTCERT", &self.ca_pem_path)
             .env("PGCONNECT_TIMEOUT", "20")
@@ -104,7 +107,7 @@ impl PostgresServer {
         }
         let output = child.wait_with_output().context("read the answer of psql")?;
         if !output.status.success() {
-            bail!("psql as {user} in {database}: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!("psql as {who}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
@@ -127,7 +130,7 @@ impl PostgresServer {
         let mut answer = String::new();
         let output = child.stdout.take().context("psql has no standard output")?;
         BufReader::new(output).read_line(&mut answer).context("read the answer of psql")?;
-        let held = Held::new(child, input);
+        let held = Held { child, input: Some(input) };
         if answer.trim() == "held" { Ok(held) } else { bail!("psql could not run {sql}") }
     }
 

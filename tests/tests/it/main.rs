@@ -4,13 +4,13 @@
 mod audit;
 mod bad_input;
 mod check;
+mod document;
 mod emergency;
 mod environment;
 mod exported;
 mod leaks;
 mod pause;
 mod reconcile;
-mod redis;
 mod reload;
 mod rotation;
 mod unready;
