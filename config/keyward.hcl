@@ -41,15 +41,6 @@ path "secret/metadata/backend/jwt" {
   capabilities = ["read", "patch"]
 }
 
-# session-cache, the same.
-path "secret/data/backend/cache" {
-  capabilities = ["create", "read", "patch"]
-}
-
-path "secret/metadata/backend/cache" {
-  capabilities = ["read", "patch"]
-}
-
 # webhook-signing, the same.
 path "secret/data/common/webhook" {
   capabilities = ["create", "read", "patch"]
@@ -98,11 +89,6 @@ path "auth/token/revoke-self" {
 }
 
 path "sys/capabilities-self" {
-  capabilities = ["update"]
-}
-
-# How the audit device writes Keyward's own token, so that Keyward's calls count neither as use of a secret nor as a stranger's.
-path "sys/audit-hash/file" {
   capabilities = ["update"]
 }
 

@@ -1,6 +1,7 @@
 //! What a kind of secret is to the engine: its table, and what its steps mean. One kind is one file in [`crate::kinds`].
 
 use crate::failure::{Class, Failure};
+use crate::kinds::Laggards;
 use crate::ports::Document;
 use crate::stored::Held;
 use async_trait::async_trait;
@@ -97,6 +98,38 @@ pub enum Tended {
     Publish(Fields, Vec<Later>),
     /// Not yet, and why.
     NotYet(String),
+    /// Done, though it was still used; by whom, as far as can be seen.
+    DoneInUse(String),
+}
+
+/// Who still uses an older value, as far as can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillUsed {
+    /// What is used: a user, a key.
+    pub what: String,
+    /// Its sessions at the target, a line each; an error where the target could not be asked.
+    pub sessions: Result<Vec<String>, Failure>,
+    /// Who read the secret before it was replaced and has not read it since.
+    pub readers: Laggards,
+}
+
+impl StillUsed {
+    /// What speaks against making it invalid; `None`: nobody uses it, and all of it was seen.
+    pub fn objection(&self) -> Option<String> {
+        match &self.sessions {
+            Err(failure) => return Some(format!("whether {} still has sessions is unknown: {failure}", self.what)),
+            Ok(sessions) => {
+                if let Some(first) = sessions.first() {
+                    return Some(format!("{} still has {} session(s), one {first}", self.what, sessions.len()));
+                }
+            }
+        }
+        match &self.readers {
+            Laggards::Known(who) if who.is_empty() => None,
+            Laggards::Known(who) => Some(format!("not read since by {}", who.join(", "))),
+            Laggards::Unknown(why) => Some(format!("who still holds the old value is unknown: {why}")),
+        }
+    }
 }
 
 /// A kind of secret. Every act is idempotent: after a crash it is done again.
@@ -197,6 +230,11 @@ pub trait Kind: Send + Sync {
     /// What is left to be done later, once this rotation is finished.
     fn later(&self, _work: Work<'_>, _now: Timestamp) -> Vec<Later> {
         Vec::new()
+    }
+
+    /// Who still uses the older value that `later` is about; `None` where this kind cannot tell, or nobody can any more.
+    async fn still_used(&self, _later: &Later, _live: &Document, _now: Timestamp) -> Result<Option<StillUsed>, Failure> {
+        Ok(None)
     }
 
     /// Does what was left for later.

@@ -28,7 +28,7 @@ mod tend;
 
 pub use drive::{Ask, Claims, Engine, Outcome, Settings, Spec};
 pub use failure::{Class, Failure};
-pub use kind::{Draft, DraftInput, Kind, Tended, Trouble, Work};
+pub use kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};
 pub use observer::{Observer, Told, What};
 pub use prove::{Noticed, Proof};
 pub use reconcile::{Cure, Truth, Verdict};

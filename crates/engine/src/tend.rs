@@ -2,7 +2,7 @@
 
 use crate::drive::{Engine, Outcome, Spec};
 use crate::failure::Failure;
-use crate::kind::Tended;
+use crate::kind::{StillUsed, Tended};
 use crate::published::named;
 use crate::recording::Put;
 use crate::stored::{Held, Stored};
@@ -16,6 +16,8 @@ pub enum TendReport {
     Nothing,
     /// This was done.
     Done(Later),
+    /// This was done, though it was still used, by whom as far as can be seen.
+    DoneInUse(Later, String),
     /// This has to wait, and why.
     NotYet(Later, String),
     /// This failed; it is tried again.
@@ -39,6 +41,12 @@ impl Engine {
                 Ok(Tended::NotYet(why)) => last = TendReport::NotYet(later.clone(), why),
                 Err(failure) => last = TendReport::Failed(later.clone(), failure),
                 Ok(Tended::Done) => return self.strike(spec, &stored, record.clone(), later).await,
+                Ok(Tended::DoneInUse(who)) => {
+                    return match self.strike(spec, &stored, record.clone(), later).await {
+                        TendReport::Done(later) => TendReport::DoneInUse(later, who),
+                        other => other,
+                    };
+                }
                 Ok(Tended::Publish(fields, more)) => {
                     let mut next = without(record.clone(), later);
                     next.later.extend(more);
@@ -49,6 +57,24 @@ impl Engine {
             }
         }
         last
+    }
+
+    /// Who still uses the older values that are to be seen to later, as far as can be seen.
+    ///
+    /// # Errors
+    /// When the record or what is published cannot be read.
+    pub async fn still_used(&self, spec: &Spec) -> Result<Vec<StillUsed>, Failure> {
+        let record = self.load(&spec.name).await?.record;
+        let later = record.map(|record| record.later).unwrap_or_default();
+        if later.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (live, now) = (self.live(spec).await?, self.clock.now());
+        let mut all = Vec::new();
+        for later in &later {
+            all.extend(spec.kind.still_used(later, &live, now).await?);
+        }
+        Ok(all)
     }
 
     /// Takes an entry out of the record.
@@ -81,7 +107,7 @@ impl TendReport {
     /// Whether something was changed, so that another look may find more to do.
     pub fn changed(&self) -> bool {
         match self {
-            Self::Done(_) => true,
+            Self::Done(_) | Self::DoneInUse(..) => true,
             Self::Published(_, outcome) => outcome.end == End::Rotated,
             Self::Nothing | Self::NotYet(..) | Self::Failed(..) => false,
         }

@@ -2,8 +2,8 @@
 
 use super::{fenced, fresh, login_as_read, make_unusable, no_such_step, published_must_work, value};
 use crate::failure::{Class, Failure};
-use crate::kind::{Draft, DraftInput, Kind, Tended, Trouble, Work};
-use crate::ports::{Document, FenceAnswer, FenceCall, FencePhase, Postgres};
+use crate::kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};
+use crate::ports::{Document, FenceAnswer, FenceCall, FencePhase, Postgres, Session};
 use crate::shape::Shape;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -95,21 +95,19 @@ impl PostgresTwoUsers {
         Ok(FenceCall { role: Self::role(work)?, secret: &self.secret, number: work.record.number, phase, rotation: &work.attempt.rotation })
     }
 
-    /// What still speaks against retiring a role whose successor was published before `not_before`.
-    async fn in_use(&self, role: &str, published: Timestamp) -> Result<Option<String>, Failure> {
-        if self.retire == RetireWhen::AfterGrace {
-            return Ok(None);
-        }
-        let sessions = self.target.sessions(role).await?;
-        if let Some(first) = sessions.first() {
-            let from = first.address.as_deref().unwrap_or("a local socket");
-            return Ok(Some(format!("{role} still has {} session(s), one from {from} ({})", sessions.len(), first.application)));
-        }
-        Ok(match self.readers.laggards(&self.secret, published).await {
-            Laggards::Known(who) if who.is_empty() => None,
-            Laggards::Known(who) => Some(format!("not read since by {}", who.join(", "))),
-            Laggards::Unknown(why) => Some(format!("who still holds the old value is unknown: {why}")),
-        })
+    /// Who still uses a role whose successor was published at `published`.
+    async fn used(&self, role: &str, published: Timestamp) -> StillUsed {
+        let shown = |session: &Session| {
+            let from = session.address.as_deref().unwrap_or("a local socket");
+            format!("from {from} ({}) at {}", session.application, session.endpoint)
+        };
+        let sessions = self.target.sessions(role).await.map(|all| all.iter().map(shown).collect());
+        StillUsed { what: role.to_owned(), sessions, readers: self.readers.laggards(&self.secret, published).await }
+    }
+
+    /// When the successor of what is to be retired then was published.
+    fn published(&self, not_before: Timestamp) -> Timestamp {
+        not_before.saturating_sub(self.grace).unwrap_or(Timestamp::MIN)
     }
 }
 
@@ -206,20 +204,31 @@ impl Kind for PostgresTwoUsers {
         }
     }
 
+    async fn still_used(&self, later: &Later, live: &Document, _now: Timestamp) -> Result<Option<StillUsed>, Failure> {
+        match later {
+            Later::Retire { role, not_before, .. } if self.current(live)? != Some(role.as_str()) => {
+                Ok(Some(self.used(role, self.published(*not_before)).await))
+            }
+            _ => Ok(None),
+        }
+    }
+
     async fn tend(&self, secret: &str, later: &Later, live: &Document, _now: Timestamp, random: &dyn Source) -> Result<Tended, Failure> {
         let Later::Retire { role, number, rotation, not_before } = later else { return Ok(Tended::Done) };
         // The live secret decides, not our memory of it: a role that became current again is never touched.
         if self.current(live)? == Some(role.as_str()) {
             return Ok(Tended::Done);
         }
-        let published = not_before.saturating_sub(self.grace).unwrap_or(Timestamp::MIN);
-        if let Some(why) = self.in_use(role, published).await? {
-            return Ok(Tended::NotYet(why));
+        let objection = self.used(role, self.published(*not_before)).await.objection();
+        if let Some(why) = objection.as_ref().filter(|_| self.retire != RetireWhen::AfterGrace) {
+            return Ok(Tended::NotYet(why.clone()));
         }
         let call = FenceCall { role, secret, number: *number, phase: FencePhase::Retire, rotation };
         match make_unusable(self.target.as_ref(), call, random).await? {
+            // After the grace it is made unusable whoever uses it; but that somebody may is told.
+            FenceAnswer::Applied => Ok(objection.map_or(Tended::Done, Tended::DoneInUse)),
             // Fenced off: a later rotation has the role in hand, and this entry is history.
-            FenceAnswer::Applied | FenceAnswer::Fenced { .. } => Ok(Tended::Done),
+            FenceAnswer::Fenced { .. } => Ok(Tended::Done),
             FenceAnswer::Foreign { secret } => {
                 Err(Failure::lasting(Class::Foreign, format!("the role {role} belongs to the secret {secret} now")))
             }

@@ -6,11 +6,11 @@
 //! record. It opens nothing for anybody, and nobody's login fails by it; `ACL GETUSER` shows it. A frozen removal does no harm: what it
 //! removes was replaced for good, since no password is ever made twice.
 
-use super::postgres_two_users::{Laggards, Readers, RetireWhen};
+use super::postgres_two_users::{Readers, RetireWhen};
 use super::{fresh, no_such_step, published_must_work, value};
 use crate::failure::{Class, Failure};
-use crate::kind::{Draft, DraftInput, Kind, Tended, Trouble, Work};
-use crate::ports::{Document, Redis};
+use crate::kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};
+use crate::ports::{Document, Redis, RedisClient};
 use crate::shape::Shape;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -56,26 +56,21 @@ impl RedisPassword {
         self.target.login(&self.user, &self.published(live).ok_or_else(absent)?).await
     }
 
-    /// What still speaks against removing a password whose successor was published at `published`.
+    /// Who still uses a password whose successor was published at `published`.
     ///
     /// Redis does not say by which password a client came in. One that has been connected since before then came in by the old one.
-    async fn in_use(&self, published: Timestamp, now: Timestamp) -> Result<Option<String>, Failure> {
-        if self.retire == RetireWhen::AfterGrace {
-            return Ok(None);
-        }
+    async fn used(&self, published: Timestamp, now: Timestamp) -> StillUsed {
         let since = Duration::try_from(now.duration_since(published)).unwrap_or_default();
-        let clients = self.target.clients(&self.user).await?;
-        let mut old = clients.iter().filter(|client| client.age >= since);
-        if let Some(first) = old.next() {
-            let (user, address, name, more) = (&self.user, &first.address, &first.name, old.count());
-            let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
-            return Ok(Some(format!("{} client(s) of {user} came in by the old password, one from {address}{name}", more + 1)));
+        let shown = |client: &RedisClient| {
+            let name = if client.name.is_empty() { String::new() } else { format!(" ({})", client.name) };
+            format!("from {}{name}", client.address)
+        };
+        let old = |all: Vec<RedisClient>| all.iter().filter(|client| client.age >= since).map(shown).collect();
+        StillUsed {
+            what: format!("the old password of {}", self.user),
+            sessions: self.target.clients(&self.user).await.map(old),
+            readers: self.readers.laggards(&self.secret, published).await,
         }
-        Ok(match self.readers.laggards(&self.secret, published).await {
-            Laggards::Known(who) if who.is_empty() => None,
-            Laggards::Known(who) => Some(format!("not read since by {}", who.join(", "))),
-            Laggards::Unknown(why) => Some(format!("who still holds the old value is unknown: {why}")),
-        })
     }
 }
 
@@ -104,10 +99,6 @@ impl Kind for RedisPassword {
 
     async fn prove(&self, live: &Document) -> Option<Result<(), Failure>> {
         Some(self.login_as_read(live).await)
-    }
-
-    fn current(&self, live: &Document) -> Option<Values> {
-        Some(Values::from([("username".into(), Secret::new(self.user.as_str())), ("password".into(), self.published(live)?)]))
     }
 
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure> {
@@ -146,6 +137,16 @@ impl Kind for RedisPassword {
         old.map(revoke).into_iter().collect()
     }
 
+    async fn still_used(&self, later: &Later, live: &Document, now: Timestamp) -> Result<Option<StillUsed>, Failure> {
+        match (later, self.published(live)) {
+            (Later::Revoke { what, not_before, .. }, Some(published)) if self.target.mark(&published) != *what => {
+                let since = not_before.saturating_sub(self.grace).unwrap_or(Timestamp::MIN);
+                Ok(Some(self.used(since, now).await))
+            }
+            _ => Ok(None),
+        }
+    }
+
     async fn tend(&self, _secret: &str, later: &Later, live: &Document, now: Timestamp, _random: &dyn Source) -> Result<Tended, Failure> {
         let Later::Revoke { what, not_before, .. } = later else { return Ok(Tended::Done) };
         // The live secret decides, not our memory of it: what is published (again) is never removed, and what replaces the old one must work.
@@ -155,10 +156,11 @@ impl Kind for RedisPassword {
         }
         self.target.login(&self.user, &published).await.map_err(|f| f.during("what is published now"))?;
         let since = not_before.saturating_sub(self.grace).unwrap_or(Timestamp::MIN);
-        if let Some(why) = self.in_use(since, now).await? {
-            return Ok(Tended::NotYet(why));
+        let objection = self.used(since, now).await.objection();
+        if let Some(why) = objection.as_ref().filter(|_| self.retire != RetireWhen::AfterGrace) {
+            return Ok(Tended::NotYet(why.clone()));
         }
         self.target.remove(&self.user, what).await?;
-        Ok(Tended::Done)
+        Ok(objection.map_or(Tended::Done, Tended::DoneInUse))
     }
 }

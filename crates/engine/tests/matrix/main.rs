@@ -6,6 +6,7 @@ mod foreign;
 mod formats;
 mod issued;
 mod redis;
+mod retire;
 mod scenes;
 mod world;
 

@@ -35,7 +35,7 @@ async fn the_old_password_is_removed_when_nobody_came_in_by_it_any_more() {
         s.redis.clients = vec![Duration::from_secs(10), Duration::from_secs(4000)];
     });
     let TendReport::NotYet(_, why) = tend().await else { panic!("a client is older than what is published") };
-    assert!(why.contains("1 client(s) of app") && why.contains("10.0.0.1:5 (web)"), "{why}");
+    assert!(why.contains("the old password of app still has 1 session(s)") && why.contains("10.0.0.1:5 (web)"), "{why}");
     world.with(|s| s.redis.clients.truncate(1));
     assert!(matches!(tend().await, TendReport::Done(_)));
     let live = world.newest(PATH)["password"].as_str().unwrap().to_owned();

@@ -6,8 +6,9 @@ use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::board::{AuditView, Status};
+use crate::daemon::requests::{self, Refusal};
 use crate::records;
-use crate::view::{self, Beside, SecretView, whole_seconds};
+use crate::view::{self, Beside, SecretView, UseView, whole_seconds};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,13 @@ pub async fn run(config: Config, environment: &Environment, name: Option<&str>, 
     {
         bail!(unknown(config.secrets.iter().map(|s| &s.name), name));
     }
-    let (status, by_daemon) = gather(config, environment).await?;
+    let (mut status, by_daemon) = gather(config.clone(), environment).await?;
+    if let Some(secret) = name.and_then(|name| status.secrets.get_mut(name)).filter(|secret| !secret.pending.is_empty()) {
+        match still_used(config, environment, &secret.name).await? {
+            Ok(used) => secret.still_used = used,
+            Err(refusal) => output::note(&format!("keyward: who still uses the older value cannot be told: {refusal}")),
+        }
+    }
     let secrets = &status.secrets;
     match (name, out) {
         (Some(name), Output::Json) => output::json(&secrets.get(name)),
@@ -36,6 +43,15 @@ pub async fn run(config: Config, environment: &Environment, name: Option<&str>, 
     let wrong = |s: &&SecretView| s.overdue || s.failures > 0 || matches!(s.state.as_str(), "stuck" | "diverged" | "unknown");
     let bad = secrets.values().filter(|s| name.is_none_or(|name| s.name == name)).find(wrong);
     Ok(if bad.is_some() { Exit::Failed } else { Exit::Ok })
+}
+
+/// Who still uses the older values of a secret. Only the daemon follows the audit log, so without one the readers are unknown.
+async fn still_used(config: Config, environment: &Environment, name: &str) -> Result<Result<Vec<UseView>, Refusal>> {
+    if let Some(daemon) = Daemon::find(&config.socket).await? {
+        return daemon.get(&format!("/use/{name}")).await;
+    }
+    let alone = Alone::log_in(config, environment).await?;
+    Ok(requests::still_used(&alone.live.engine, alone.managed(name)?).await)
 }
 
 /// What the daemon knows, or what the records say when none runs; and which of the two it is.
@@ -131,6 +147,19 @@ pub fn detail(s: &SecretView) -> String {
     if s.adopted {
         lines.push("  put there by:       somebody else; adopted because it works".to_owned());
     }
+    lines.extend(s.still_used.iter().flat_map(used_lines));
     lines.extend(s.pending.iter().map(|p| format!("  still to be done:   {p}")));
     lines.join("\n")
+}
+
+/// Who uses one older value; where nobody does, that is only said if all of it could be seen.
+fn used_lines(used: &UseView) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(used.sessions.iter().map(|session| format!("  still uses {}:  a session {session}", used.what)));
+    lines.extend(used.behind.iter().map(|who| format!("  not read it since:  {who}")));
+    lines.extend(used.unknown.iter().map(|why| format!("  use is unknown:     {why}")));
+    if lines.is_empty() {
+        lines.push(format!("  nobody uses:        {}; all of it was seen", used.what));
+    }
+    lines
 }

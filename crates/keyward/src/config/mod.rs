@@ -27,11 +27,11 @@ pub use environment::Environment;
 pub use kind::KindConfig;
 pub use kinds::{
     Admin, HmacAlgorithm, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, PublishedCopy, Random,
-    RedisAdmin, RedisPassword, VaultStaticRole, kinds,
+    VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};
-pub use secret::SecretConfig;
+pub use secret::{SecretConfig, Via};
 pub use vault::{Auth, DEFAULT_RECORD_MOUNT, NodeConfig, VaultConfig};
 
 use keyward_audit::RuleOverride;

@@ -48,8 +48,19 @@ pub struct SecretConfig {
     pub after: Vec<String>,
     /// Fields of the published document that must never rotate: a secret that sets one is refused. Default none.
     pub pinned: Vec<String>,
+    /// Who reads it for others (agents, operators, caches): what those others hold is not seen in the audit log. `readers_via`; default nobody.
+    pub readers_via: Vec<Via>,
     /// How its values are made; by kind: 40 letters and digits, for `jwt-hmac` as many as the hash needs.
     pub generator: Generator,
+}
+
+/// Somebody who reads a secret for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// Its name as the audit log has it (`display_name`).
+    pub name: String,
+    /// At most so long after a value was published, those others hold it; `None`: nobody can say.
+    pub within: Option<Duration>,
 }
 
 /// A name: 1 to 63 of `a-z 0-9 -`, because it becomes part of a path, a label and a file's name.
@@ -103,6 +114,7 @@ fn one(mut s: Section<'_>, name: Option<Spanned<String>>, around: &Around<'_, '_
     let notify = read_notify(&mut s);
     let renamed_from = s.parsed("renamed_from", self::name).map(Spanned::into_inner);
     let after = s.texts("after").into_iter().map(Spanned::into_inner).collect();
+    let readers_via = read_via(&mut s);
     let pinned = s.texts("pinned").into_iter().map(Spanned::into_inner).collect();
     let generate = s.inline("generate").map(|g| (g.span().clone(), read_generate(g)));
     let (problems, label) = (s.problems(), s.label().to_owned());
@@ -138,6 +150,7 @@ fn one(mut s: Section<'_>, name: Option<Spanned<String>>, around: &Around<'_, '_
         renamed_from,
         after,
         pinned,
+        readers_via,
         generator,
     })
 }
@@ -221,6 +234,29 @@ fn read_notify(s: &mut Section<'_>) -> Vec<Notify> {
         }
     }
     notify
+}
+
+fn read_via(s: &mut Section<'_>) -> Vec<Via> {
+    let Some(value) = s.value("readers_via") else { return Vec::new() };
+    let (span, label) = (value.span(), format!("readers_via of {}", s.label()));
+    let DeValue::Array(items) = value.into_inner() else {
+        s.wrong(&span, "readers_via", "must be a list of tables, such as [{ name = \"kubernetes-agent\", within = \"10m\" }]");
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for item in items {
+        let span = item.span();
+        match item.into_inner() {
+            DeValue::Table(table) => {
+                let mut section = Section::new(label.clone(), Spanned::new(span, table), s.problems());
+                let (name, within) = (section.text("name"), section.duration("within").map(Spanned::into_inner));
+                section.finish(&[("name", "give its name as the audit log shows it (display_name)")]);
+                all.extend(name.map(|name| Via { name: name.into_inner(), within }));
+            }
+            other => s.wrong(&span, "readers_via", must_be("a list of tables", &other)),
+        }
+    }
+    all
 }
 
 fn one_notify(mut s: Section<'_>) -> Option<Notify> {

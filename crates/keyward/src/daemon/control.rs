@@ -9,6 +9,7 @@ use super::requests::{self, Finding, Refusal};
 use super::rotations::{self, Work};
 use super::shared::{Live, Shared};
 use crate::assembly::Managed;
+use crate::view::UseView;
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State, connect_info::Connected};
@@ -140,6 +141,7 @@ pub async fn run(listener: Arc<UnixListener>, shared: Arc<Shared>, ear: Arc<Ear>
         .route("/pause-class/{class}", post(pause_class))
         .route("/resume-class/{class}", post(resume_class))
         .route("/examine/{name}", get(examine))
+        .route("/use/{name}", get(still_used))
         .route("/reconcile/{name}", post(reconcile))
         .route("/alert/test", post(alert_test))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -292,6 +294,15 @@ async fn examine(State(app): State<App>, Path(name): Path<String>) -> Response {
         Err(refusal) => Err(refusal),
     };
     Json(examined).into_response()
+}
+
+async fn still_used(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let live = app.shared.live();
+    let used: Result<Vec<UseView>, Refusal> = match managed(&live, &name) {
+        Ok(managed) => requests::still_used(&live.engine, &managed).await,
+        Err(refusal) => Err(refusal),
+    };
+    Json(used).into_response()
 }
 
 async fn reconcile(

@@ -18,7 +18,10 @@ pub async fn run(errand: Errand, shared: &Shared, live: &Live, managed: &Managed
         Done { secret: managed.spec.name.clone(), ended: Ended::default(), recent: None, looked_at_older: false, still_used: None };
     if let Some((outcome, why)) = objection(errand, shared, live, managed).await {
         tracing::warn!(secret = done.secret, why, "A rotation is held.");
-        done.refused(outcome, why);
+        // A pause is known from here on, and is the planner's own reason.
+        if outcome != PAUSED {
+            done.refused(outcome, why);
+        }
         return done;
     }
     // Read again: this very reading is what the first write is checked against.
@@ -32,6 +35,9 @@ pub async fn run(errand: Errand, shared: &Shared, live: &Live, managed: &Managed
     done
 }
 
+/// What holds a rotation whose class was paused.
+const PAUSED: &str = "paused";
+
 /// Why nothing may be staged now, whatever the record says: the class was paused, or the clock cannot be relied on.
 async fn objection(errand: Errand, shared: &Shared, live: &Live, managed: &Managed) -> Option<(&'static str, String)> {
     let class = &managed.config.class;
@@ -44,7 +50,7 @@ async fn objection(errand: Errand, shared: &Shared, live: &Live, managed: &Manag
         },
     }
     match shared.pause_of(class).filter(|_| matches!(errand, Errand::Rotate(_))) {
-        Some(pause) => Some(("held", format!("the class {class} was paused by {pause}"))),
+        Some(pause) => Some((PAUSED, format!("the class {class} was paused by {pause}"))),
         None => skew::objection(live).await.map(|why| ("clock", why)),
     }
 }
@@ -117,6 +123,11 @@ async fn tend(shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -
             tracing::info!(secret = name, report = ?report, "An older value was taken care of.");
             shared.alerts.resolve(key, "it was taken care of");
         }
+        TendReport::DoneInUse(_, who) => {
+            tracing::warn!(secret = name, who, "An older value was made invalid after its grace, though it may still be used.");
+            shared.alerts.resolve(key, "it was taken care of");
+            shared.alerts.raise(retired_in_use(managed, who));
+        }
         TendReport::NotYet(later, why) => {
             let late = later.not_before().checked_add(managed.config.retire_deadline).is_ok_and(|at| at <= Timestamp::now());
             if late {
@@ -130,6 +141,26 @@ async fn tend(shared: &Shared, live: &Live, managed: &Managed, stored: Stored) -
     (report.changed(), still_used)
 }
 
+/// A thing that happened: `retire = "after-grace"` waits for nobody, and says whom it has met.
+fn retired_in_use(managed: &Managed, who: &str) -> Alert {
+    let name = &managed.spec.name;
+    Alert {
+        key: format!("retired-in-use/{name}"),
+        severity: Severity::Warning,
+        title: "an old value was made invalid while it may be in use".into(),
+        account: Account {
+            happened: format!("The grace of the old value of {name} was over, so it was made invalid: {who}."),
+            now: "The new value is published and works. Whoever still holds the old one is refused from now on.".into(),
+            next: "Nothing.".into(),
+            act: format!("Have its users read {name} again. retire = \"when-unused\" would wait for them."),
+        },
+        owner: managed.config.owner.clone(),
+        secret: Some(name.clone()),
+        at: Timestamp::now(),
+        passes_after: Some(rotations::PASSES),
+    }
+}
+
 fn retire_waits(managed: &Managed, key: String, why: &str) -> Alert {
     let name = &managed.spec.name;
     Alert {
@@ -140,7 +171,10 @@ fn retire_waits(managed: &Managed, key: String, why: &str) -> Alert {
             happened: format!("The old value of {name} should be invalid by now, but {why}."),
             now: "Both the old and the new value work.".into(),
             next: "The old one is kept until nobody uses it; the next rotation waits for that.".into(),
-            act: format!("Let its users read the secret again. keyward status {name}"),
+            act: format!(
+                "keyward status {name}    lists who it is, as far as can be seen; have them read it again.\n\
+                 retire = \"after-grace\" for its class would make it invalid without waiting."
+            ),
         },
         owner: managed.config.owner.clone(),
         secret: Some(name.clone()),

@@ -52,6 +52,7 @@ pub fn build(config: Config, lasting: &Lasting, known: Option<&Live>) -> Result<
     );
     let parts = Parts { vault: Arc::clone(&vault), resolver: Arc::clone(&resolver), readers: Arc::clone(&lasting.readers) };
     let secrets = assemble(&config, &parts);
+    lasting.readers.set_via(config.secrets.iter().map(|s| (s.name.clone(), s.readers_via.clone())).collect());
     Ok(Live { config, secrets, vault, resolver, engine: Arc::new(engine) })
 }
 

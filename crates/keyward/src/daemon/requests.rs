@@ -5,6 +5,7 @@ use super::rotations::Work;
 use super::shared::Live;
 use super::skew;
 use crate::assembly::Managed;
+use crate::view::UseView;
 use crate::{records, view};
 use jiff::Timestamp;
 use keyward_engine::stored::{Held, Stored};
@@ -220,4 +221,12 @@ fn finding(managed: &Managed, truth: &Truth) -> Finding {
         Cure::Person(what) => what.clone(),
     };
     Finding { secret: managed.spec.name.clone(), says, cure: truth.cure.name().to_owned(), acts: truth.cure.acts(), will }
+}
+
+/// Who still uses the older values of a secret; asks its targets.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn still_used(engine: &Engine, managed: &Managed) -> Result<Vec<UseView>, Refusal> {
+    Ok(engine.still_used(&managed.spec).await?.into_iter().map(UseView::from).collect())
 }

@@ -4,6 +4,7 @@
 //! holds every read of the value before it. What may be missing (a gap, a node that is not followed, a reader forgotten for lack of
 //! room) makes the answer [`Laggards::Unknown`].
 
+use crate::config::Via;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward_audit::{Reader, Usage, UsageSnapshot};
@@ -109,17 +110,21 @@ impl Coverage {
 
 /// The coverage of every node. A node whose log is not followed is a blind spot, and is said to be one.
 #[derive(Default)]
-pub struct UsageReaders(Mutex<BTreeMap<String, Option<Arc<Mutex<Coverage>>>>>);
+pub struct UsageReaders {
+    nodes: Mutex<BTreeMap<String, Option<Arc<Mutex<Coverage>>>>>,
+    /// Secret → who reads it for others.
+    via: Mutex<BTreeMap<String, Vec<Via>>>,
+}
 
 impl UsageReaders {
     /// Replaces what is known of the nodes: each with its coverage, or none where its log is not followed.
     pub fn set_nodes(&self, nodes: BTreeMap<String, Option<Arc<Mutex<Coverage>>>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
     /// The nodes are these now. A fresh coverage replaces a node's former one; a node that had none and gets none stays a blind spot.
     pub fn update_nodes(&self, nodes: impl Iterator<Item = String>, mut fresh: BTreeMap<String, Arc<Mutex<Coverage>>>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         *known = nodes
             .map(|node| {
                 let coverage = fresh.remove(&node).or_else(|| known.get(&node).cloned().flatten());
@@ -128,8 +133,26 @@ impl UsageReaders {
             .collect();
     }
 
-    fn judge(&self, secret: &str, published: Timestamp) -> Laggards {
-        let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// Who reads which secret for others, from now on.
+    pub fn set_via(&self, via: BTreeMap<String, Vec<Via>>) {
+        *self.via.lock().unwrap_or_else(PoisonError::into_inner) = via;
+    }
+
+    /// Why those behind somebody who reads for others may still hold the old value, though it has read the new one itself.
+    fn behind(&self, secret: &str, readers: &[Reader], published: Timestamp, now: Timestamp) -> Option<String> {
+        let via = self.via.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |via: &&Via| readers.iter().any(|reader| reader.name == via.name);
+        via.get(secret)?.iter().filter(known).find_map(|via| match via.within.map(|within| published.saturating_add(within)) {
+            None => Some(format!("{} reads it for others, and what they hold is not seen", via.name)),
+            Some(until) => {
+                let until = until.unwrap_or(Timestamp::MAX);
+                (now < until).then(|| format!("{} reads it for others, who may hold the old one until {until}", via.name))
+            }
+        })
+    }
+
+    fn judge(&self, secret: &str, published: Timestamp, now: Timestamp) -> Laggards {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if nodes.is_empty() {
             return Laggards::Unknown("no audit log is followed".into());
         }
@@ -148,18 +171,26 @@ impl UsageReaders {
                 }
             }
         }
-        let behind = latest.into_values().filter(|reader| reader.last_read < published);
-        let mut who: Vec<String> = behind.map(|reader| format!("{} from {}", reader.name, reader.address)).collect();
+        let latest: Vec<Reader> = latest.into_values().collect();
+        let mut who: Vec<String> = latest
+            .iter()
+            .filter(|reader| reader.last_read < published)
+            .map(|reader| format!("{} from {}", reader.name, reader.address))
+            .collect();
         who.sort_unstable();
         who.dedup();
-        Laggards::Known(who)
+        match self.behind(secret, &latest, published, now) {
+            // Who is surely behind is named first; what cannot be seen matters when nobody is.
+            Some(why) if who.is_empty() => Laggards::Unknown(why),
+            _ => Laggards::Known(who),
+        }
     }
 }
 
 #[async_trait]
 impl Readers for UsageReaders {
     async fn laggards(&self, secret: &str, since: Timestamp) -> Laggards {
-        self.judge(secret, since)
+        self.judge(secret, since, Timestamp::now())
     }
 }
 
@@ -191,7 +222,7 @@ mod tests {
         let readers = UsageReaders::default();
         let numbered = nodes.into_iter().enumerate();
         readers.set_nodes(numbered.map(|(i, c)| (format!("vault-{i}"), c.map(|c| Arc::new(Mutex::new(c))))).collect());
-        readers.judge("db", at(50))
+        readers.judge("db", at(50), at(100))
     }
 
     fn known(who: &[&str]) -> Laggards {
@@ -232,6 +263,31 @@ mod tests {
         unknown(change(|c| c.is_blind("the file is missing")), "the file is missing");
         unknown(change(|c| c.caught_up = Some(at(49))), "not read to its end");
         unknown(change(|c| c.caught_up = None), "not read to its end");
+    }
+
+    #[test]
+    fn what_those_hold_for_whom_somebody_reads_is_unknown_until_it_cannot_be_the_old_one() {
+        let via = |within: Option<u64>| {
+            let readers = UsageReaders::default();
+            let coverage = coverage(&[("agent", 60), ("app", 70)]);
+            readers.set_nodes(BTreeMap::from([("vault-0".to_owned(), Some(Arc::new(Mutex::new(coverage))))]));
+            let via = Via { name: "agent".into(), within: within.map(std::time::Duration::from_secs) };
+            readers.set_via(BTreeMap::from([("db".to_owned(), vec![via])]));
+            readers
+        };
+        let unknown = |readers: UsageReaders, because: &str| match readers.judge("db", at(50), at(100)) {
+            Laggards::Unknown(why) => assert!(why.contains(because), "{why}"),
+            known @ Laggards::Known(_) => panic!("{because}: {known:?}"),
+        };
+        unknown(via(None), "agent reads it for others, and what they hold is not seen");
+        unknown(via(Some(51)), "may hold the old one until");
+        assert_eq!(via(Some(50)).judge("db", at(50), at(100)), known(&[]));
+        assert_eq!(
+            via(None).judge("other", at(50), at(100)),
+            via(Some(0)).judge("other", at(50), at(100)),
+            "another secret is not concerned"
+        );
+        assert_eq!(via(None).judge("db", at(65), at(100)), known(&["agent"]), "itself it is behind, and is named");
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod tests;
 
 use crate::assembly::Managed;
 use jiff::Timestamp;
+use keyward_engine::StillUsed;
+use keyward_engine::kinds::Laggards;
 use keyward_engine::stored::Stored;
 use keyward_rotation::class::Pause;
 use keyward_rotation::plan::{self, Decision, Input, Reason};
@@ -53,12 +55,46 @@ pub struct SecretView {
     pub pending: Vec<String>,
     /// Why an older value is kept though its grace is over; absent when none is.
     pub kept: Option<String>,
+    /// Who still uses an older value; only where one secret was asked for, because the targets are asked for it.
+    #[serde(default)]
+    pub still_used: Vec<UseView>,
     /// Whether what is published was put there by somebody else and adopted.
     pub adopted: bool,
     /// Whether it is due now.
     pub due: bool,
     /// The planner's reason, as a constant name.
     pub reason: String,
+}
+
+/// Who still uses an older value, as far as can be seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseView {
+    /// What is used.
+    pub what: String,
+    /// Its sessions at the target, a line each.
+    pub sessions: Vec<String>,
+    /// Who read the secret before it was replaced, and has not read it since.
+    pub behind: Vec<String>,
+    /// What cannot be seen, and why: so it is not said to be unused.
+    pub unknown: Vec<String>,
+}
+
+impl From<StillUsed> for UseView {
+    fn from(used: StillUsed) -> Self {
+        let mut unknown = Vec::new();
+        let sessions = used.sessions.unwrap_or_else(|failure| {
+            unknown.push(format!("its sessions: {failure}"));
+            Vec::new()
+        });
+        let behind = match used.readers {
+            Laggards::Known(who) => who,
+            Laggards::Unknown(why) => {
+                unknown.push(format!("who read it before: {why}"));
+                Vec::new()
+            }
+        };
+        Self { what: used.what, sessions, behind, unknown }
+    }
 }
 
 /// The states of `keyward_secret_state`.
@@ -80,7 +116,7 @@ pub struct Beside<'a> {
 pub struct Recent {
     /// When.
     pub at: Timestamp,
-    /// `deferred`, `refused`, `suspended`, `held` (its class is paused) or `clock`.
+    /// `deferred`, `refused`, `suspended`, or `clock` (this machine's and Vault's differ).
     pub outcome: &'static str,
     /// Why.
     pub why: String,
@@ -151,6 +187,7 @@ pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, 
         failures: record.and_then(|r| r.last_failure.as_ref()).map_or(0, |f| f.attempts),
         pending: record.map(|r| r.later.iter().map(pending).collect()).unwrap_or_default(),
         kept: beside.kept.map(str::to_owned),
+        still_used: Vec::new(),
         adopted: record.and_then(|r| r.published.as_ref()).is_some_and(|known| known.by == Author::SomebodyElse),
         due: matches!(decision, Decision::Due { .. }),
         reason: reason.to_owned(),

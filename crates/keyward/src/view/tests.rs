@@ -7,6 +7,7 @@ use super::*;
 use crate::commands::{Alone, status};
 use crate::config::{Config, Environment};
 use keyward_engine::stored::Held;
+use keyward_engine::{Class, Failure};
 use keyward_rotation::record::{Attempt, Diverged, Known, LastFailure, Purpose};
 use keyward_rotation::saga::Stuck;
 use std::collections::BTreeMap;
@@ -169,7 +170,20 @@ fn a_secret_that_is_overdue() {
 fn an_older_value_that_is_still_used() {
     let later = Later::Retire { role: "a".into(), number: 7, rotation: "r-0".into(), not_before: at("2026-11-23T02:00:07Z") };
     let kept = "a still has 1 session(s), one from 10.1.0.7 (billing); not read since by approle/billing from 10.1.0.7";
-    check_beside("kept", Record { later: vec![later], ..record() }, Beside { kept: Some(kept), ..Beside::default() });
+    let beside = Beside { kept: Some(kept), ..Beside::default() };
+    let stored = Stored { version: 3, record: Some(Record { later: vec![later], ..record() }), held: Held::default() };
+    let mut view = view(&managed("backend"), Ok(&stored), beside, at(NOW));
+    insta::assert_snapshot!("kept", status::detail(&view));
+    let used = |sessions: Result<Vec<String>, Failure>, readers| UseView::from(StillUsed { what: "a".into(), sessions, readers });
+    let from =
+        vec!["from 10.1.0.7 (billing) at db.example.com:5432".to_owned(), "from a local socket (psql) at db.example.com:5432".to_owned()];
+    view.still_used = vec![used(Ok(from), Laggards::Known(vec!["approle/billing from 10.1.0.7".into()]))];
+    insta::assert_snapshot!("still_used", status::detail(&view));
+    let away = Failure::passing(Class::Unreachable, "db.example.com:5432 cannot be reached");
+    view.still_used = vec![used(Err(away), Laggards::Unknown("the audit log of vault-2 is not followed".into()))];
+    insta::assert_snapshot!("use_unknown", status::detail(&view));
+    view.still_used = vec![used(Ok(Vec::new()), Laggards::Known(Vec::new()))];
+    insta::assert_snapshot!("nobody_uses_it", status::detail(&view));
 }
 
 /// Whatever the state: none of the four answers is empty where something is wrong.

@@ -80,8 +80,6 @@ fn idle(record: &Record, recent: Option<&Recent>) -> Words {
             "deferred" => Words::new("idle", format!("its rotation was put off at {at}: {why}"), unchanged)
                 .next("it is tried again after a pause, until nobody uses what it is about to change")
                 .can_do(format!("end that use, or wait; keyward rotate {name} tries at once")),
-            "held" => Words::new("idle", format!("its rotation was held at {at}: {why}"), unchanged)
-                .next("it is tried again after a pause, and goes on when that is over"),
             "clock" => Words::new("idle", format!("its rotation was held at {at}: {why}"), unchanged)
                 .next("it is tried again after a pause, and goes on when the clocks agree")
                 .can_do("set this machine's clock and Vault's right: chronyc tracking".into()),

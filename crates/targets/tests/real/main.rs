@@ -4,7 +4,6 @@
 mod fence;
 mod login;
 mod preflight;
-mod redis;
 mod web;
 
 use keyward_harness::{PostgresServer, servers, unique};

@@ -49,8 +49,7 @@ pub fn paths(config: &Config) -> BTreeSet<String> {
 
 /// References into Vault, each with what it is for.
 fn references(config: &Config) -> impl Iterator<Item = (&str, String)> {
-    let all = config.secrets.iter().flat_map(|secret| secret.kind.references().into_iter().map(move |reference| (secret, reference)));
-    all.filter_map(|(secret, reference)| match reference {
+    config.secrets.iter().filter_map(|secret| match &secret.kind.admin()?.password {
         SecretRef::Vault { path, .. } => Some((path.as_str(), format!("for the administrator's password of {}", secret.name))),
         _ => None,
     })
@@ -62,14 +61,8 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
     all.add("auth/token/lookup-self", &["read"], "to know how long the token lives");
     all.add("auth/token/renew-self", &["update"], "to keep the token alive");
     all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke");
-    if config.vault.nodes.iter().any(|node| node.audit_log.is_some()) {
-        all.option("sys/audit-hash/file", &["update"], "to tell Keyward's own calls in the audit log from others'");
-    }
     for secret in &config.secrets {
         record(&mut all, config, secret);
-        let mount = &config.vault.record_mount;
-        let class = format!("{mount}/data/class/{}", secret.class);
-        all.add(&class, &["read"], "to see whether a class is paused").grant = format!("{mount}/data/*");
         if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
             published(&mut all, secret, place);
         }
