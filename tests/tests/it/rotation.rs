@@ -53,8 +53,12 @@ fn a_daemon_killed_behind_alter_role_finishes_the_same_rotation() {
         (shop.record("legacy").ok()?.pointer("/phase/state") == Some(&Value::from("idle"))).then_some(())
     });
     shop.consume("shop/legacy").unwrap();
-    let noted = servers().vault().must("GET", &format!("{}/metadata/shop/legacy", shop.kv), None).unwrap();
-    assert_eq!(noted.pointer("/data/custom_metadata/legacy.rotation").and_then(Value::as_str), Some(rotation.as_str()));
+    // The note for people is written once the record is closed.
+    let noted = wait_until("the note of the rotation", LONG, || {
+        let metadata = servers().vault().must("GET", &format!("{}/metadata/shop/legacy", shop.kv), None).ok()?;
+        metadata.pointer("/data/custom_metadata/legacy.rotation").and_then(Value::as_str).map(str::to_owned)
+    });
+    assert_eq!(noted, rotation);
 }
 
 #[test]
