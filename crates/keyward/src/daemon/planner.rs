@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
 use keyward_engine::agenda::{Errand, FRESH, Memory};
 use keyward_engine::stored::{Held, Stored};
+use keyward_engine::{Class, Failure};
 use keyward_rotation::plan::{self, Decision, Reason};
 use keyward_rotation::record::Record;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -32,6 +33,7 @@ pub async fn run(shared: Arc<Shared>) {
     let mut planner = Planner {
         shared,
         live: None,
+        logged_in: false,
         classes: HashMap::new(),
         notes: HashMap::new(),
         memory: HashMap::new(),
@@ -63,6 +65,8 @@ struct Planner {
     shared: Arc<Shared>,
     /// The configuration of the last look.
     live: Option<Arc<Live>>,
+    /// Whether there was a login at the last look.
+    logged_in: bool,
     /// When the pause of each class was read.
     classes: HashMap<String, Instant>,
     notes: HashMap<String, Notes>,
@@ -88,8 +92,10 @@ impl Planner {
                 memory.forget();
             }
         }
-        self.read_classes(&live).await;
-        self.read_records(&live).await;
+        if self.is_logged_in(&live) {
+            self.read_classes(&live).await;
+            self.read_records(&live).await;
+        }
         let unread: Vec<_> = self.memory.iter().filter_map(|(name, m)| Some((name.as_str(), m.failure()?))).collect();
         unreadable::tell(&self.shared, &unread);
         let now = Timestamp::now();
@@ -113,6 +119,23 @@ impl Planner {
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
         self.shared.metrics.set(&f::PLANNER_TICK, &[], now.as_second() as f64);
         self.shared.planner_looked(Instant::now());
+    }
+
+    /// Whether Vault can be asked. Without a login it would refuse everything, and count each refusal; with the first, all is read at once.
+    fn is_logged_in(&mut self, live: &Live) -> bool {
+        let logged_in = live.vault.client().has_token();
+        let was = std::mem::replace(&mut self.logged_in, logged_in);
+        if logged_in && !was {
+            self.memory.values_mut().for_each(Memory::forget);
+        } else if !logged_in {
+            const WHY: &str = "Keyward is not logged in to Vault";
+            self.shared.board.waits("vault", WHY);
+            for name in live.secrets.keys() {
+                let memory = self.memory.entry(name.clone()).or_default();
+                memory.note(live.engine.elapsed(), Err(Failure::passing(Class::Unreachable, WHY)));
+            }
+        }
+        logged_in
     }
 
     /// What is due in a class that is paused waits.

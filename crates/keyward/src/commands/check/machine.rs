@@ -13,7 +13,12 @@ use std::path::Path;
 
 /// The file's own warnings, and files with secrets that others may read.
 pub fn configuration(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![Finding::well(format!("it is sound: {} secrets, {} nodes", config.secrets.len(), config.vault.nodes.len()))];
+    let things = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let mut findings = vec![Finding::well(format!(
+        "it is sound: {} and {}",
+        things(config.secrets.len(), "secret"),
+        things(config.vault.nodes.len(), "node")
+    ))];
     findings.extend(config.warnings.iter().map(Finding::warning));
     let loose: BTreeSet<String> = references(config).filter_map(loose_permissions).collect();
     findings.extend(loose.into_iter().map(Finding::warning));
