@@ -41,6 +41,15 @@ path "secret/metadata/backend/jwt" {
   capabilities = ["read", "patch"]
 }
 
+# session-cache, the same.
+path "secret/data/backend/cache" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/backend/cache" {
+  capabilities = ["read", "patch"]
+}
+
 # webhook-signing, the same.
 path "secret/data/common/webhook" {
   capabilities = ["create", "read", "patch"]

@@ -40,7 +40,7 @@ pub use postgres::{Held, PostgresServer};
 pub use process::{Process, Signal, Stop};
 pub use prometheus::{AlertmanagerServer, PrometheusServer};
 pub use random::unique;
-pub use redis::RedisServer;
+pub use redis::{RedisServer, RedisUsers};
 pub use run::{RUN_ENV, end_run, run_folder, run_id};
 pub use servers::{SERVERS_ENV, Servers, servers};
 pub use shop::{Shop, Wishes};

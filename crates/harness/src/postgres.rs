@@ -52,6 +52,13 @@ pub struct Held {
     input: Option<std::process::ChildStdin>,
 }
 
+impl Held {
+    /// A client that goes on until its input ends.
+    pub(crate) fn new(child: std::process::Child, input: std::process::ChildStdin) -> Self {
+        Self { child, input: Some(input) }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.input.take()); // psql ends with its input, and with it the transaction
@@ -130,7 +137,7 @@ impl PostgresServer {
         let mut answer = String::new();
         let output = child.stdout.take().context("psql has no standard output")?;
         BufReader::new(output).read_line(&mut answer).context("read the answer of psql")?;
-        let held = Held { child, input: Some(input) };
+        let held = Held::new(child, input);
         if answer.trim() == "held" { Ok(held) } else { bail!("psql could not run {sql}") }
     }
 

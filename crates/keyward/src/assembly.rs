@@ -1,9 +1,9 @@
 //! From the configuration to what the engine works on: one [`Managed`] per secret.
 
 use crate::config::{Admin, Config, KindConfig, Login, ManualCheck, Mode, SecretConfig};
-use crate::ports::{HttpAcceptance, LoginAcceptance, PostgresPort, UsageReaders, VaultPort};
+use crate::ports::{HttpAcceptance, LoginAcceptance, PostgresPort, RedisPort, UsageReaders, VaultPort};
 use crate::references::Resolver;
-use keyward_engine::kinds::{JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, VaultStaticRole};
+use keyward_engine::kinds::{JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, VaultStaticRole};
 use keyward_engine::ports::Acceptance;
 use keyward_engine::{Kind, Spec};
 use keyward_rotation::schedule::Policy;
@@ -88,6 +88,23 @@ fn kind(secret: &SecretConfig, parts: &Parts) -> Arc<dyn Kind> {
             login: Arc::new(logins(&k.login, "password")),
             copy: k.copy.as_ref().map(|copy| (copy.path.clone(), copy.set.clone())),
             interval: secret.policy.schedule.shortest_interval(),
+        }),
+        KindConfig::RedisPassword(k) => Arc::new(RedisPassword {
+            secret: secret.name.clone(),
+            target: Arc::new(RedisPort {
+                nodes: k.nodes.clone(),
+                admin: k.admin.user.clone(),
+                resolver: parts.resolver.clone(),
+                password: k.admin.password.clone(),
+                probe: k.probe.clone(),
+            }),
+            user: k.user.clone(),
+            path: k.path.clone(),
+            shape: k.set.clone(),
+            generator: secret.generator.clone(),
+            retire: secret.retire,
+            grace: secret.grace,
+            readers: parts.readers.clone(),
         }),
         KindConfig::Manual(k) => Arc::new(Manual { path: k.path.clone(), shape: k.set.clone(), verify: k.check.as_ref().map(acceptance) }),
         KindConfig::Random(k) => {

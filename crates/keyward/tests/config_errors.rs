@@ -79,6 +79,11 @@ fn other_kinds_and_several_secrets() {
 }
 
 #[test]
+fn redis_password() {
+    check(include_str!("config_errors/redis.txt"), 7);
+}
+
+#[test]
 fn the_rest_of_many_problems_is_counted() {
     let keys: String = (0..13).map(|i| format!("zzz{i} = 1\n")).collect();
     let Err(errors) = Config::parse(&format!("{VAULT}[http]\n{keys}"), "k.toml", &Environment::empty()) else { panic!() };

@@ -7,10 +7,12 @@
 //! A limit that passed means "unknown", never "not done": look before you repeat.
 //!
 //! - [`postgres`]: the URL as libpq means it, the fence, logins and their failures, sessions, preflight;
+//! - [`redis`]: users on every node, logins and their failures, who is connected;
 //! - [`http`]: is a key accepted by an HTTP service;
 //! - [`notify`]: tell consumers that a new value was published.
 
 pub mod http;
 pub mod notify;
 pub mod postgres;
+pub mod redis;
 mod tls;

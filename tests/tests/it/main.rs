@@ -11,6 +11,7 @@ mod exported;
 mod leaks;
 mod pause;
 mod reconcile;
+mod redis;
 mod reload;
 mod rotation;
 mod unready;

@@ -101,6 +101,10 @@ impl Kind for RedisPassword {
         Some(self.login_as_read(live).await)
     }
 
+    fn current(&self, live: &Document) -> Option<Values> {
+        Some(Values::from([("username".into(), Secret::new(self.user.as_str())), ("password".into(), self.published(live)?)]))
+    }
+
     async fn draft(&self, input: DraftInput<'_>) -> Result<Draft, Failure> {
         let old = self.published(input.live).map(|password| (OLD.to_owned(), self.target.mark(&password)));
         let password = fresh(&self.generator, input.random)?;

@@ -4,6 +4,7 @@ use super::address::servers;
 use super::class::Classes;
 use super::duration::show;
 use super::kind::KindConfig;
+use super::kinds::RedisPassword;
 use super::problem::{Problems, suggestion};
 use super::secret::{Placed, SecretConfig};
 use super::vault::VaultConfig;
@@ -69,10 +70,12 @@ fn roles_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
         let kind = &placed.secret.kind;
         let place = match kind {
             KindConfig::VaultStaticRole(role) => format!("the static roles of {}", role.mount),
+            KindConfig::RedisPassword(redis) => nodes(redis),
             _ => kind.admin().map(|admin| servers(&admin.url)).unwrap_or_default(),
         };
         let roles = match kind {
             KindConfig::VaultStaticRole(role) => std::slice::from_ref(&role.role),
+            KindConfig::RedisPassword(redis) => std::slice::from_ref(&redis.user),
             _ => kind.users(),
         };
         for role in roles {
@@ -84,6 +87,13 @@ fn roles_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
             }
         }
     }
+}
+
+/// The nodes of a Redis as text: what tells one Redis's users from another's.
+fn nodes(redis: &RedisPassword) -> String {
+    let mut nodes: Vec<String> = redis.nodes.iter().map(ToString::to_string).collect();
+    nodes.sort();
+    format!("Redis at {}", nodes.join(","))
 }
 
 fn order_has_no_circle(secrets: &[Placed], problems: &Problems<'_>) {
@@ -172,6 +182,13 @@ fn use_can_be_seen(placed: &Placed, follows_audit: bool, problems: &Problems<'_>
         KindConfig::PostgresTwoUsers(_) => {
             let message = format!(
                 "{} is retired when unused, but no [[vault.node]] has an audit_log: only the database's sessions are seen",
+                label(placed)
+            );
+            problems.warn(Some(&placed.span), message);
+        }
+        KindConfig::RedisPassword(_) => {
+            let message = format!(
+                "{} is retired when unused, but no [[vault.node]] has an audit_log: only the clients of Redis are seen",
                 label(placed)
             );
             problems.warn(Some(&placed.span), message);

@@ -1,6 +1,9 @@
 //! A kind with its fields, and what all kinds can be asked about themselves.
 
-use super::kinds::{Admin, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random, VaultStaticRole};
+use super::kinds::{
+    Admin, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, VaultStaticRole,
+};
+use super::reference::SecretRef;
 
 /// How a secret is rotated, with exactly the fields of its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub enum KindConfig {
     PostgresPassword(PostgresPassword),
     /// Vault's database engine makes the password of its static role.
     VaultStaticRole(VaultStaticRole),
+    /// A Redis user has the old and the new password at once for a while.
+    RedisPassword(RedisPassword),
     /// A person brings the value.
     Manual(Manual),
     /// A random value that both sides read from Vault.
@@ -26,6 +31,7 @@ impl KindConfig {
             Self::PostgresTwoUsers(_) => "postgres-two-users",
             Self::PostgresPassword(_) => "postgres-password",
             Self::VaultStaticRole(_) => "vault-static-role",
+            Self::RedisPassword(_) => "redis-password",
             Self::Manual(_) => "manual",
             Self::Random(_) => "random",
             Self::JwtHmac(_) => "jwt-hmac",
@@ -38,6 +44,7 @@ impl KindConfig {
             Self::PostgresTwoUsers(k) => Some(&k.path),
             Self::PostgresPassword(k) => Some(&k.path),
             Self::VaultStaticRole(k) => k.copy.as_ref().map(|c| c.path.as_str()),
+            Self::RedisPassword(k) => Some(&k.path),
             Self::Manual(k) => Some(&k.path),
             Self::Random(k) => Some(&k.path),
             Self::JwtHmac(k) => Some(&k.path),
@@ -53,6 +60,7 @@ impl KindConfig {
                 Some(copy) => &copy.set,
                 None => return Vec::new(),
             },
+            Self::RedisPassword(k) => &k.set,
             Self::Manual(k) => &k.set,
             Self::Random(k) => &k.set,
             Self::JwtHmac(k) => {
@@ -67,7 +75,7 @@ impl KindConfig {
     /// Whether an old value outlives the rotation and is retired later.
     pub const fn retires(&self) -> bool {
         match self {
-            Self::PostgresTwoUsers(_) | Self::JwtHmac(_) => true,
+            Self::PostgresTwoUsers(_) | Self::RedisPassword(_) | Self::JwtHmac(_) => true,
             Self::Random(random) => random.keeps_previous,
             Self::PostgresPassword(_) | Self::VaultStaticRole(_) | Self::Manual(_) => false,
         }
@@ -80,7 +88,7 @@ impl KindConfig {
             Self::PostgresPassword(k) => &k.login,
             Self::VaultStaticRole(k) => &k.login,
             Self::Manual(Manual { check: Some(ManualCheck::Login(login)), .. }) => login,
-            Self::Manual(_) | Self::Random(_) | Self::JwtHmac(_) => &[],
+            Self::RedisPassword(_) | Self::Manual(_) | Self::Random(_) | Self::JwtHmac(_) => &[],
         }
     }
 
@@ -89,8 +97,14 @@ impl KindConfig {
         match self {
             Self::PostgresTwoUsers(k) => Some(&k.admin),
             Self::PostgresPassword(k) => Some(&k.admin),
-            Self::VaultStaticRole(_) | Self::Manual(_) | Self::Random(_) | Self::JwtHmac(_) => None,
+            _ => None,
         }
+    }
+
+    /// The passwords that this secret's rotation itself logs in with.
+    pub fn references(&self) -> Vec<&SecretRef> {
+        let redis = if let Self::RedisPassword(k) = self { Some(&k.admin.password) } else { None };
+        self.admin().map(|admin| &admin.password).into_iter().chain(redis).collect()
     }
 
     /// The PostgreSQL roles that this secret changes.
@@ -98,7 +112,7 @@ impl KindConfig {
         match self {
             Self::PostgresTwoUsers(k) => &k.users,
             Self::PostgresPassword(k) => std::slice::from_ref(&k.user),
-            Self::VaultStaticRole(_) | Self::Manual(_) | Self::Random(_) | Self::JwtHmac(_) => &[],
+            _ => &[],
         }
     }
 }

@@ -27,7 +27,7 @@ pub use environment::Environment;
 pub use kind::KindConfig;
 pub use kinds::{
     Admin, HmacAlgorithm, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, PublishedCopy, Random,
-    VaultStaticRole, kinds,
+    RedisAdmin, RedisPassword, VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};

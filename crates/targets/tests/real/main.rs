@@ -4,6 +4,7 @@
 mod fence;
 mod login;
 mod preflight;
+mod redis;
 mod web;
 
 use keyward_harness::{PostgresServer, servers, unique};

@@ -49,7 +49,8 @@ pub fn paths(config: &Config) -> BTreeSet<String> {
 
 /// References into Vault, each with what it is for.
 fn references(config: &Config) -> impl Iterator<Item = (&str, String)> {
-    config.secrets.iter().filter_map(|secret| match &secret.kind.admin()?.password {
+    let all = config.secrets.iter().flat_map(|secret| secret.kind.references().into_iter().map(move |reference| (secret, reference)));
+    all.filter_map(|(secret, reference)| match reference {
         SecretRef::Vault { path, .. } => Some((path.as_str(), format!("for the administrator's password of {}", secret.name))),
         _ => None,
     })

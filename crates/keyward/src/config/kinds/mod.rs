@@ -7,6 +7,7 @@ mod manual;
 mod postgres_password;
 mod postgres_two_users;
 mod random;
+mod redis_password;
 mod vault_static_role;
 
 pub use jwt_hmac::{HmacAlgorithm, JwtHmac};
@@ -15,6 +16,7 @@ pub use manual::{HttpCheck, Manual, ManualCheck};
 pub use postgres_password::PostgresPassword;
 pub use postgres_two_users::PostgresTwoUsers;
 pub use random::Random;
+pub use redis_password::{RedisAdmin, RedisPassword};
 pub use vault_static_role::{PublishedCopy, VaultStaticRole};
 
 use super::kind::KindConfig;
@@ -30,6 +32,7 @@ const READERS: &[(&str, Reader)] = &[
     ("postgres-two-users", |s| postgres_two_users::read(s).map(KindConfig::PostgresTwoUsers)),
     ("postgres-password", |s| postgres_password::read(s).map(KindConfig::PostgresPassword)),
     ("vault-static-role", |s| vault_static_role::read(s).map(KindConfig::VaultStaticRole)),
+    ("redis-password", |s| redis_password::read(s).map(KindConfig::RedisPassword)),
     ("manual", |s| manual::read(s).map(KindConfig::Manual)),
     ("random", |s| random::read(s).map(KindConfig::Random)),
     ("jwt-hmac", |s| jwt_hmac::read(s).map(KindConfig::JwtHmac)),
