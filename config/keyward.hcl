@@ -83,6 +83,61 @@ path "database/static-creds/reporting" {
   capabilities = ["read"]
 }
 
+# orders-encryption: which version is the newest, a new one, and a probe that proves it. No key can be read this way.
+path "transit/keys/orders" {
+  capabilities = ["read"]
+}
+
+path "transit/keys/orders/rotate" {
+  capabilities = ["update"]
+}
+
+path "transit/encrypt/orders" {
+  capabilities = ["update"]
+}
+
+path "transit/decrypt/orders" {
+  capabilities = ["update"]
+}
+
+# Only with `keep_versions`: close old versions.
+# path "transit/keys/orders/config" {
+#   capabilities = ["update"]
+# }
+
+# billing-login: the role's settings and id, a new secret id, finding one by its accessor, ending the old one.
+path "auth/approle/role/billing" {
+  capabilities = ["read"]
+}
+
+path "auth/approle/role/billing/role-id" {
+  capabilities = ["read"]
+}
+
+path "auth/approle/role/billing/secret-id" {
+  capabilities = ["update", "list"]
+}
+
+path "auth/approle/role/billing/secret-id/lookup" {
+  capabilities = ["update"]
+}
+
+path "auth/approle/role/billing/secret-id-accessor/lookup" {
+  capabilities = ["update"]
+}
+
+path "auth/approle/role/billing/secret-id-accessor/destroy" {
+  capabilities = ["update"]
+}
+
+path "secret/data/billing/approle" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/billing/approle" {
+  capabilities = ["read", "patch"]
+}
+
 # Its own token: how long it lives, to renew it at two thirds, to give it back at the end, and to say what it may not do.
 # Vault's `default` policy has these; they stand here for roles with `token_no_default_policy`.
 path "auth/token/lookup-self" {

@@ -1,8 +1,10 @@
 //! The ports: everything the engine asks of the world, as traits. The binary plugs the real clients in.
 
 mod redis;
+mod transit;
 
 pub use redis::{Redis, RedisClient};
+pub use transit::{Transit, TransitKeyState};
 
 use crate::failure::Failure;
 use async_trait::async_trait;
@@ -188,6 +190,8 @@ pub trait Issuer: Send + Sync {
 /// A file in which a consumer reads what was issued.
 #[async_trait]
 pub trait Delivery: Send + Sync {
+    /// Sees that it can be replaced.
+    async fn ready(&self) -> Result<(), Failure>;
     /// Replaces it whole; readable by its owner alone.
     async fn deliver(&self, value: &Secret) -> Result<(), Failure>;
     /// Whether it holds exactly this.

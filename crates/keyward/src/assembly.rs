@@ -1,12 +1,18 @@
 //! From the configuration to what the engine works on: one [`Managed`] per secret.
 
-use crate::config::{Admin, Config, KindConfig, Login, ManualCheck, Mode, SecretConfig};
-use crate::ports::{HttpAcceptance, LoginAcceptance, PostgresPort, RedisPort, UsageReaders, VaultPort};
+use crate::config::{Admin, ApproleSecretId, Config, KindConfig, Login, ManualCheck, Mode, SecretConfig};
+use crate::ports::{
+    ApproleIssuer, ExecIssuer, FileDelivery, HttpAcceptance, HttpIssuer, LoginAcceptance, PostgresPort, RedisPort, TransitPort,
+    UsageReaders, VaultPort,
+};
 use crate::references::Resolver;
-use keyward_engine::kinds::{JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, VaultStaticRole};
-use keyward_engine::ports::Acceptance;
-use keyward_engine::{Kind, Spec};
+use keyward_engine::kinds::{
+    FromIssuer, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, TransitKey, VaultStaticRole,
+};
+use keyward_engine::ports::{Acceptance, Delivery, Issuer};
+use keyward_engine::{Kind, Shape, Spec};
 use keyward_rotation::schedule::Policy;
+use keyward_rotation::table::{APPROLE_SECRET_ID, APPROLE_SECRET_ID_FILE, EXEC, HTTP_API_KEY, Table};
 use keyward_targets::postgres::PostgresUrl;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,7 +124,50 @@ fn kind(secret: &SecretConfig, parts: &Parts) -> Arc<dyn Kind> {
             token_lifetime: k.token_lifetime,
             propagation: k.propagation,
         }),
+        KindConfig::TransitKey(k) => Arc::new(TransitKey {
+            key: Arc::new(TransitPort { vault: parts.vault.clone(), mount: k.mount.clone(), key: k.key.clone() }),
+            name: format!("{}/keys/{}", k.mount, k.key),
+            keep_versions: k.keep_versions,
+            grace: secret.grace,
+            interval: secret.policy.schedule.shortest_interval(),
+        }),
+        KindConfig::HttpApiKey(k) => {
+            let (api, credentials, resolver) = (k.api.clone(), k.credentials.clone(), parts.resolver.clone());
+            let issuer = HttpIssuer { secret: secret.name.clone(), api, credentials, resolver };
+            Arc::new(from_issuer(secret, parts, &HTTP_API_KEY, Arc::new(issuer), &k.set))
+        }
+        KindConfig::Exec(k) => {
+            let issuer = ExecIssuer { secret: secret.name.clone(), program: k.program.clone(), lists: k.lists };
+            Arc::new(from_issuer(secret, parts, &EXEC, Arc::new(issuer), &k.set))
+        }
+        KindConfig::ApproleSecretId(k) => Arc::new(approle(secret, parts, k)),
     }
+}
+
+/// A kind whose values somebody else makes.
+fn from_issuer(secret: &SecretConfig, parts: &Parts, table: &'static Table, issuer: Arc<dyn Issuer>, set: &Shape) -> FromIssuer {
+    FromIssuer {
+        table,
+        secret: secret.name.clone(),
+        issuer,
+        path: secret.kind.path().unwrap_or_default().to_owned(),
+        shape: set.clone(),
+        tries_wrong: true,
+        delivery: None,
+        retire: secret.retire,
+        grace: secret.grace,
+        readers: parts.readers.clone(),
+    }
+}
+
+fn approle(secret: &SecretConfig, parts: &Parts, k: &ApproleSecretId) -> FromIssuer {
+    let (mount, role) = (k.mount.clone(), k.role.clone());
+    let must_live = secret.policy.schedule.shortest_interval().saturating_add(secret.grace);
+    let issuer = Arc::new(ApproleIssuer { vault: parts.vault.clone(), mount, role, wrap: k.wrap, must_live });
+    let delivery = k.file.clone().map(|file| (Arc::new(FileDelivery(file)) as Arc<dyn Delivery>, k.delivered().to_owned()));
+    let table = if delivery.is_some() { &APPROLE_SECRET_ID_FILE } else { &APPROLE_SECRET_ID };
+    // Nothing wrong is tried: refused logins lock the role for everybody.
+    FromIssuer { tries_wrong: false, delivery, ..from_issuer(secret, parts, table, issuer, &k.set) }
 }
 
 fn acceptance(check: &ManualCheck) -> Arc<dyn Acceptance> {

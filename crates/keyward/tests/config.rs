@@ -139,6 +139,16 @@ fn the_shipped_example_is_sound_and_without_warnings() {
 }
 
 #[test]
+fn the_shipped_recipes_are_sound_and_without_warnings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/recipes");
+    for name in ["openai.toml", "langsmith.toml"] {
+        let recipe = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("{e}"));
+        let config = sound(&format!("{SMALL}{recipe}"), &Environment::empty());
+        assert_eq!((config.secrets.len(), config.warnings.len()), (1, 1), "{name}: {:?}", config.warnings); // nobody is told, in so small a file
+    }
+}
+
+#[test]
 fn what_is_written_is_what_comes_out() {
     let config = sound(EVERYTHING, &Environment::empty());
     assert_eq!(config.warnings, Vec::<String>::new());

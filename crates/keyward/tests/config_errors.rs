@@ -84,6 +84,11 @@ fn redis_password() {
 }
 
 #[test]
+fn what_others_issue() {
+    check(include_str!("config_errors/issued.txt"), 6);
+}
+
+#[test]
 fn the_rest_of_many_problems_is_counted() {
     let keys: String = (0..13).map(|i| format!("zzz{i} = 1\n")).collect();
     let Err(errors) = Config::parse(&format!("{VAULT}[http]\n{keys}"), "k.toml", &Environment::empty()) else { panic!() };

@@ -204,6 +204,13 @@ pub enum Later {
         /// When nothing it signed or opened is valid any more.
         not_before: Timestamp,
     },
+    /// Let a key of Vault open nothing any more that was sealed before this version, where the policy says so.
+    Close {
+        /// The oldest version that still opens.
+        version: u64,
+        /// Not before the grace is over.
+        not_before: Timestamp,
+    },
     /// End what an actor that was frozen during a rotation may have had issued under its label, but for one.
     Sweep {
         /// The label of that rotation.
@@ -223,6 +230,7 @@ impl Later {
             | Self::Revoke { not_before, .. }
             | Self::Promote { not_before }
             | Self::Prune { not_before }
+            | Self::Close { not_before, .. }
             | Self::Sweep { not_before, .. } => *not_before,
         }
     }

@@ -62,6 +62,14 @@ pub enum HttpFailure {
         /// Host of the URL.
         host: String,
     },
+    /// The answer is not what it should be.
+    #[error("the answer of {host} cannot be used: {why}")]
+    Answer {
+        /// Host of the URL.
+        host: String,
+        /// Why; fixed words.
+        why: &'static str,
+    },
     /// The request cannot be sent as it is.
     #[error("the request cannot be sent: {why}")]
     Request {

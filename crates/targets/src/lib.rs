@@ -9,9 +9,13 @@
 //! - [`postgres`]: the URL as libpq means it, the fence, logins and their failures, sessions, preflight;
 //! - [`redis`]: users on every node, logins and their failures, who is connected;
 //! - [`http`]: is a key accepted by an HTTP service;
+//! - [`key_api`]: a provider's calls by which its keys are made, tried, listed and ended;
+//! - [`exec`]: the same by a program;
 //! - [`notify`]: tell consumers that a new value was published.
 
+pub mod exec;
 pub mod http;
+pub mod key_api;
 pub mod notify;
 pub mod postgres;
 pub mod redis;

@@ -98,6 +98,8 @@ pub(crate) struct Call<'a, E> {
     pub database: bool,
     /// Never to stand in an error, wherever Vault repeats it.
     pub hidden: Vec<&'a str>,
+    /// The answer is to be wrapped for so long.
+    pub wrap: Option<Duration>,
 }
 
 impl<'a, E: Endpoint> Call<'a, E> {
@@ -113,6 +115,7 @@ impl<'a, E: Endpoint> Call<'a, E> {
             merge_patch: false,
             database: false,
             hidden: Vec::new(),
+            wrap: None,
         }
     }
 
@@ -133,6 +136,11 @@ impl<'a, E: Endpoint> Call<'a, E> {
 
     pub fn merge_patch(mut self) -> Self {
         self.merge_patch = true;
+        self
+    }
+
+    pub fn wrapped(mut self, ttl: Duration) -> Self {
+        self.wrap = Some(ttl);
         self
     }
 

@@ -166,7 +166,7 @@ impl Client {
         let mut stock = EndpointMiddleware {
             token: token.map(|t| t.expose().to_owned()).unwrap_or_default(),
             version: "v1".into(),
-            wrap: None,
+            wrap: call.wrap.map(|ttl| format!("{}s", ttl.as_secs().max(1))),
             namespace: self.0.namespace.clone(),
         };
         let mut request = call.endpoint.request(&self.0.base).map_err(|_| unbuildable(&call.attempted))?;

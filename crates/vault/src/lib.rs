@@ -12,6 +12,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here should say so loudly"))]
 
+mod approle;
 mod call;
 mod client;
 mod database;
@@ -23,8 +24,10 @@ mod path;
 mod sys;
 mod tls;
 mod token;
+mod transit;
 mod transport;
 
+pub use approle::{AppRole, SecretId, SecretIdInfo};
 pub use client::Client;
 pub use database::{DatabaseRole, StaticCredential, StaticRole, StaticSchedule};
 pub use error::{Kind, VaultError};
@@ -33,4 +36,5 @@ pub use kv::{KvConfig, KvDocument, KvMetadata, KvVersion};
 pub use mounts::{Mount, Mounts};
 pub use sys::AuditDevice;
 pub use token::{Capabilities, Login, Renewed, TokenInfo};
+pub use transit::{TransitKey, TransitUsage};
 pub use transport::{Options, Timeouts};

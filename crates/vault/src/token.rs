@@ -273,7 +273,7 @@ impl Client {
 }
 
 /// A body of secrets in a buffer that is wiped.
-fn wiped(body: &Fields) -> Zeroizing<Vec<u8>> {
+pub(crate) fn wiped(body: &Fields) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(body.to_json_text().expose().as_bytes().to_vec())
 }
 

@@ -173,7 +173,7 @@ impl Kind for JwtHmac {
         match later {
             Later::Promote { .. } => self.promote(live, now),
             Later::Prune { .. } => self.prune(live, now),
-            Later::Retire { .. } | Later::Revoke { .. } | Later::Sweep { .. } => Ok(Tended::Done),
+            _ => Ok(Tended::Done),
         }
     }
 }

@@ -7,6 +7,7 @@ mod postgres_password;
 mod postgres_two_users;
 mod random;
 mod redis_password;
+mod transit_key;
 mod vault_static_role;
 
 pub use issued::{FromIssuer, ID};
@@ -16,6 +17,7 @@ pub use postgres_password::PostgresPassword;
 pub use postgres_two_users::{Laggards, PostgresTwoUsers, Readers, RetireWhen};
 pub use random::Random;
 pub use redis_password::RedisPassword;
+pub use transit_key::TransitKey;
 pub use vault_static_role::VaultStaticRole;
 
 use crate::failure::{Class, Failure};

@@ -4,8 +4,8 @@ use crate::scenes::{GRACE, PATH, shape};
 use crate::world::{Fault, World};
 use crate::{engine, settle, settle_once};
 use async_trait::async_trait;
-use keyward_engine::kinds::{FromIssuer, RetireWhen};
-use keyward_engine::ports::{Delivery, Issued, Issuer};
+use keyward_engine::kinds::{FromIssuer, RetireWhen, TransitKey};
+use keyward_engine::ports::{Delivery, Issued, Issuer, Transit, TransitKeyState};
 use keyward_engine::{Class, Failure, Kind, Spec, TendReport};
 use keyward_rotation::record::Phase;
 use keyward_rotation::saga::{End, Stuck};
@@ -58,6 +58,9 @@ impl Issuer for World {
 
 #[async_trait]
 impl Delivery for World {
+    async fn ready(&self) -> Result<(), Failure> {
+        self.call(|_| Ok(())).await
+    }
     async fn deliver(&self, value: &Secret) -> Result<(), Failure> {
         self.call(|s| {
             s.file = Some(value.expose().to_owned());
@@ -68,6 +71,59 @@ impl Delivery for World {
     async fn holds(&self, value: &Secret) -> Result<bool, Failure> {
         self.call(|s| Ok(s.file.as_deref() == Some(value.expose()))).await
     }
+}
+
+#[async_trait]
+impl Transit for World {
+    async fn state(&self) -> Result<TransitKeyState, Failure> {
+        self.call(|s| Ok(TransitKeyState { latest: u64::from(s.versions), oldest: s.oldest, auto: None })).await
+    }
+    async fn rotate(&self) -> Result<(), Failure> {
+        self.call(|s| {
+            s.versions += 1;
+            Ok(())
+        })
+        .await
+    }
+    async fn probe(&self, version: u64) -> Result<(), Failure> {
+        self.call(|s| {
+            let good = (s.oldest..=u64::from(s.versions)).contains(&version);
+            if good { Ok(()) } else { Err(Failure::lasting(Class::Invalid, "no such version")) }
+        })
+        .await
+    }
+    async fn close_before(&self, version: u64) -> Result<(), Failure> {
+        self.call(|s| {
+            s.oldest = version;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A transit key at version 3, of which two stay readable.
+pub fn transit_key(world: &Arc<World>) -> Arc<dyn Kind> {
+    world.with(|s| (s.versions, s.oldest) = (3, 1));
+    world.put_json(PATH, r#"{"other":{"kept":[1,2]}}"#);
+    Arc::new(TransitKey {
+        key: world.clone(),
+        name: "transit/keys/k".into(),
+        keep_versions: Some(2),
+        grace: GRACE,
+        interval: std::time::Duration::from_mins(1),
+    })
+}
+
+#[tokio::test]
+async fn a_transit_key_gets_one_version_and_older_ones_are_closed_after_the_grace() {
+    let (world, spec) = crate::set_up("transit-key");
+    settle(&world, &spec).await;
+    let engine = engine(&world, "me");
+    assert!(matches!(engine.tend(&spec, engine.load("s").await.unwrap()).await, TendReport::Nothing), "the grace is not over");
+    world.with(|s| s.seconds += 3601);
+    assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
+    assert_eq!(world.with(|s| (s.versions, s.oldest)), (4, 3));
+    assert!(engine.load("s").await.unwrap().record.unwrap().later.is_empty());
 }
 
 /// One of these kinds, with a key published that was issued before.
@@ -108,6 +164,10 @@ pub fn set_up(kind: &str, world: &Arc<World>) -> Arc<dyn Kind> {
 
 /// What is published is alive, and beside it only the old one, whose grace runs.
 pub fn check_nothing_left_over(world: &Arc<World>, spec: &Spec, what: &str) {
+    if spec.kind.table().kind == "transit-key" {
+        // A refused answer, or one that was lost, never makes two.
+        assert_eq!(world.with(|s| s.versions), 4, "{what}");
+    }
     if ![&HTTP_API_KEY, &EXEC, &APPROLE_SECRET_ID, &APPROLE_SECRET_ID_FILE].contains(&spec.kind.table()) {
         return;
     }

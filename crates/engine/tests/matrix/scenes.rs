@@ -103,6 +103,7 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
                 propagation: GRACE / 2,
             })
         }
+        "transit-key" => crate::issued::transit_key(&world),
         other => crate::issued::set_up(other, &world),
     };
     (world, Spec { name: "s".into(), kind })
@@ -136,4 +137,5 @@ pub const KINDS: &[&str] = &[
     "exec",
     "approle-secret-id",
     "approle-secret-id to a file",
+    "transit-key",
 ];

@@ -46,6 +46,9 @@ pub struct State {
     pub made: u32,
     /// Whether it can list nothing.
     pub blind: bool,
+    /// The versions of a key, and the oldest that opens.
+    pub versions: u32,
+    pub oldest: u64,
     /// The file of a consumer.
     pub file: Option<String>,
     pub calls: usize,

@@ -1,10 +1,8 @@
 //! What several secrets, or a secret and the rest of the file, must agree on. It never looks into a single table's own values.
 
-use super::address::servers;
 use super::class::Classes;
 use super::duration::show;
 use super::kind::KindConfig;
-use super::kinds::RedisPassword;
 use super::problem::{Problems, suggestion};
 use super::secret::{Placed, SecretConfig};
 use super::vault::VaultConfig;
@@ -67,17 +65,7 @@ fn fields_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
 fn roles_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
     let mut owners: BTreeMap<(String, &str), &str> = BTreeMap::new();
     for placed in secrets {
-        let kind = &placed.secret.kind;
-        let place = match kind {
-            KindConfig::VaultStaticRole(role) => format!("the static roles of {}", role.mount),
-            KindConfig::RedisPassword(redis) => nodes(redis),
-            _ => kind.admin().map(|admin| servers(&admin.url)).unwrap_or_default(),
-        };
-        let roles = match kind {
-            KindConfig::VaultStaticRole(role) => std::slice::from_ref(&role.role),
-            KindConfig::RedisPassword(redis) => std::slice::from_ref(&redis.user),
-            _ => kind.users(),
-        };
+        let (place, roles) = placed.secret.kind.roles();
         for role in roles {
             if let Some(other) = owners.insert((place.clone(), role), &placed.secret.name).filter(|other| *other != placed.secret.name) {
                 problems.at(
@@ -87,13 +75,6 @@ fn roles_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
             }
         }
     }
-}
-
-/// The nodes of a Redis as text: what tells one Redis's users from another's.
-fn nodes(redis: &RedisPassword) -> String {
-    let mut nodes: Vec<String> = redis.nodes.iter().map(ToString::to_string).collect();
-    nodes.sort();
-    format!("Redis at {}", nodes.join(","))
 }
 
 fn order_has_no_circle(secrets: &[Placed], problems: &Problems<'_>) {
@@ -172,6 +153,13 @@ fn use_can_be_seen(placed: &Placed, follows_audit: bool, problems: &Problems<'_>
         return;
     }
     match &placed.secret.kind {
+        KindConfig::HttpApiKey(_) | KindConfig::Exec(_) | KindConfig::ApproleSecretId(_) => {
+            let message = format!(
+                "{} has retire = \"when-unused\", but no [[vault.node]] has an audit_log, so nobody sees who uses it; name one, or say retire = \"after-grace\"",
+                label(placed)
+            );
+            problems.at(&placed.span, message);
+        }
         KindConfig::Random(random) if random.keeps_previous => {
             let message = format!(
                 "{} has retire = \"when-unused\", but no [[vault.node]] has an audit_log, so nobody sees who uses it; name one, or say retire = \"after-grace\"",

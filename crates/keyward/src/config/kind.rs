@@ -1,7 +1,9 @@
 //! A kind with its fields, and what all kinds can be asked about themselves.
 
+use super::address::servers;
 use super::kinds::{
-    Admin, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, VaultStaticRole,
+    Admin, ApproleSecretId, Exec, HttpApiKey, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random,
+    RedisPassword, TransitKey, VaultStaticRole,
 };
 use super::reference::SecretRef;
 
@@ -22,6 +24,14 @@ pub enum KindConfig {
     Random(Random),
     /// Keys that sign tokens with HMAC.
     JwtHmac(JwtHmac),
+    /// A provider makes the key over its HTTP API.
+    HttpApiKey(Box<HttpApiKey>),
+    /// A program makes the values.
+    Exec(Exec),
+    /// A key of Vault's transit engine gets a new version.
+    TransitKey(TransitKey),
+    /// An AppRole gets a new secret id.
+    ApproleSecretId(ApproleSecretId),
 }
 
 impl KindConfig {
@@ -35,6 +45,10 @@ impl KindConfig {
             Self::Manual(_) => "manual",
             Self::Random(_) => "random",
             Self::JwtHmac(_) => "jwt-hmac",
+            Self::HttpApiKey(_) => "http-api-key",
+            Self::Exec(_) => "exec",
+            Self::TransitKey(_) => "transit-key",
+            Self::ApproleSecretId(_) => "approle-secret-id",
         }
     }
 
@@ -48,6 +62,10 @@ impl KindConfig {
             Self::Manual(k) => Some(&k.path),
             Self::Random(k) => Some(&k.path),
             Self::JwtHmac(k) => Some(&k.path),
+            Self::HttpApiKey(k) => Some(&k.path),
+            Self::Exec(k) => Some(&k.path),
+            Self::TransitKey(_) => None,
+            Self::ApproleSecretId(k) => Some(&k.path),
         }
     }
 
@@ -63,6 +81,10 @@ impl KindConfig {
             Self::RedisPassword(k) => &k.set,
             Self::Manual(k) => &k.set,
             Self::Random(k) => &k.set,
+            Self::HttpApiKey(k) => &k.set,
+            Self::Exec(k) => &k.set,
+            Self::TransitKey(_) => return Vec::new(),
+            Self::ApproleSecretId(k) => &k.set,
             Self::JwtHmac(k) => {
                 let mut names = vec![k.fields.current.as_str(), &k.fields.previous, &k.fields.next];
                 names.sort_unstable();
@@ -75,8 +97,14 @@ impl KindConfig {
     /// Whether an old value outlives the rotation and is retired later.
     pub const fn retires(&self) -> bool {
         match self {
-            Self::PostgresTwoUsers(_) | Self::RedisPassword(_) | Self::JwtHmac(_) => true,
+            Self::PostgresTwoUsers(_)
+            | Self::RedisPassword(_)
+            | Self::JwtHmac(_)
+            | Self::HttpApiKey(_)
+            | Self::Exec(_)
+            | Self::ApproleSecretId(_) => true,
             Self::Random(random) => random.keeps_previous,
+            Self::TransitKey(transit) => transit.keep_versions.is_some(),
             Self::PostgresPassword(_) | Self::VaultStaticRole(_) | Self::Manual(_) => false,
         }
     }
@@ -88,7 +116,7 @@ impl KindConfig {
             Self::PostgresPassword(k) => &k.login,
             Self::VaultStaticRole(k) => &k.login,
             Self::Manual(Manual { check: Some(ManualCheck::Login(login)), .. }) => login,
-            Self::RedisPassword(_) | Self::Manual(_) | Self::Random(_) | Self::JwtHmac(_) => &[],
+            _ => &[],
         }
     }
 
@@ -101,18 +129,39 @@ impl KindConfig {
         }
     }
 
-    /// The passwords that this secret's rotation itself logs in with.
-    pub fn references(&self) -> Vec<&SecretRef> {
-        let redis = if let Self::RedisPassword(k) = self { Some(&k.admin.password) } else { None };
-        self.admin().map(|admin| &admin.password).into_iter().chain(redis).collect()
-    }
-
     /// The PostgreSQL roles that this secret changes.
     pub fn users(&self) -> &[String] {
         match self {
             Self::PostgresTwoUsers(k) => &k.users,
             Self::PostgresPassword(k) => std::slice::from_ref(&k.user),
             _ => &[],
+        }
+    }
+
+    /// What this secret rotates that can be rotated by one secret only: where it is, and its names there.
+    pub fn roles(&self) -> (String, Vec<&str>) {
+        match self {
+            Self::VaultStaticRole(k) => (format!("the static roles of {}", k.mount), vec![&k.role]),
+            Self::RedisPassword(k) => {
+                let mut nodes: Vec<String> = k.nodes.iter().map(ToString::to_string).collect();
+                nodes.sort();
+                (format!("Redis at {}", nodes.join(",")), vec![&k.user])
+            }
+            Self::TransitKey(k) => (format!("the keys of {}", k.mount), vec![&k.key]),
+            Self::ApproleSecretId(k) => (format!("the roles of auth/{}", k.mount), vec![&k.role]),
+            _ => {
+                let place = self.admin().map(|admin| servers(&admin.url)).unwrap_or_default();
+                (place, self.users().iter().map(String::as_str).collect())
+            }
+        }
+    }
+
+    /// What this secret's rotation itself logs in with, each with what it is.
+    pub fn references(&self) -> Vec<(&SecretRef, String)> {
+        match self {
+            Self::HttpApiKey(k) => k.credentials.iter().map(|(name, reference)| (reference, format!("the credential {name}"))).collect(),
+            Self::RedisPassword(k) => vec![(&k.admin.password, "the administrator's password".to_owned())],
+            _ => self.admin().map(|admin| (&admin.password, "the administrator's password".to_owned())).into_iter().collect(),
         }
     }
 }

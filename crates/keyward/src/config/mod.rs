@@ -26,8 +26,8 @@ pub use class::Class;
 pub use environment::Environment;
 pub use kind::KindConfig;
 pub use kinds::{
-    Admin, HmacAlgorithm, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, PublishedCopy, Random,
-    RedisAdmin, RedisPassword, VaultStaticRole, kinds,
+    Admin, ApproleSecretId, Exec, HmacAlgorithm, HttpApiKey, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword,
+    PostgresTwoUsers, PublishedCopy, Random, RedisAdmin, RedisPassword, TransitKey, VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};

@@ -4,12 +4,15 @@
 //! resolves it then, so that a file that was replaced is read anew.
 
 use super::Environment;
+use super::problem::Problems;
 use super::section::{Section, must_be};
 use super::shape::kv_path;
 use keyward_secret::Secret;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use toml::Spanned;
 use toml::de::DeValue;
 use zeroize::Zeroizing;
 
@@ -112,19 +115,14 @@ impl Section<'_> {
     /// A reference to a secret; a literal one is refused, and never repeated.
     pub(super) fn reference(&mut self, key: &'static str) -> Option<SecretRef> {
         let value = self.value(key)?;
-        let span = value.span();
-        let label = format!("{key} of {}", self.label());
-        match value.into_inner() {
-            DeValue::Table(table) => read(Section::new(label, toml::Spanned::new(span, table), self.problems())),
-            DeValue::String(_) => {
-                self.wrong(&span, key, format_args!("must say where the secret is, not what it is; {FORMS}"));
-                None
-            }
-            other => {
-                self.wrong(&span, key, format_args!("{}; {FORMS}", must_be("a reference to a secret", &other)));
-                None
-            }
-        }
+        one(key, value, self.label(), self.problems())
+    }
+
+    /// Every entry that is left as a reference, for tables whose keys are names; the section is done with. `None` for one that is wrong.
+    pub(super) fn references(self) -> BTreeMap<String, Option<SecretRef>> {
+        let (label, problems) = (self.label().to_owned(), self.problems());
+        let read = |(name, value): (Spanned<String>, _)| (name.get_ref().clone(), one(name.get_ref(), value, &label, problems));
+        self.entries().map(read).collect()
     }
 
     /// A reference that must not lead into Vault; `why` ends the sentence `"key" in [section] …`.
@@ -136,6 +134,17 @@ impl Section<'_> {
         }
         Some(reference)
     }
+}
+
+fn one<'d>(key: &str, value: Spanned<DeValue<'d>>, label: &str, problems: &'d Problems<'d>) -> Option<SecretRef> {
+    let span = value.span();
+    let what = match value.into_inner() {
+        DeValue::Table(table) => return read(Section::new(format!("{key} of {label}"), Spanned::new(span, table), problems)),
+        DeValue::String(_) => "must say where the secret is, not what it is".to_owned(),
+        other => must_be("a reference to a secret", &other),
+    };
+    problems.at(&span, format!("\"{key}\" in {label} {what}; {FORMS}"));
+    None
 }
 
 fn read(mut section: Section<'_>) -> Option<SecretRef> {

@@ -67,6 +67,6 @@ fn http_failure(failure: &HttpFailure) -> Failure {
         HttpFailure::Unreachable { .. } | HttpFailure::Exchange { .. } => Failure::passing(Class::Unreachable, text),
         HttpFailure::Timeout { .. } => Failure::passing(Class::Timeout, text),
         HttpFailure::Tls { .. } => Failure::lasting(Class::Tls, text),
-        HttpFailure::Request { .. } => Failure::lasting(Class::Invalid, text),
+        HttpFailure::Request { .. } | HttpFailure::Answer { .. } => Failure::lasting(Class::Invalid, text),
     }
 }

@@ -29,3 +29,15 @@ pub static VAULT_STATIC_ROLE_COPIED: Table = Table {
         row(Finish, Nothing, "the record is closed"),
     ],
 };
+
+/// A key of Vault's transit engine, which never leaves Vault.
+pub static TRANSIT_KEY: Table = Table {
+    kind: "transit-key",
+    rows: &[
+        row(Preflight, Nothing, "the present version gives back a probe, and Vault does not rotate the key beside our schedule"),
+        row(Stage, Nothing, "its newest version is stored in the record"),
+        row(Rotate, Impossible, "Vault is asked for a new version"),
+        row(Verify, Nothing, "the newest version moved, and gives back a probe"),
+        row(Finish, Nothing, "the record is closed; where the policy says so, old versions are closed after the grace"),
+    ],
+};

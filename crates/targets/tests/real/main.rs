@@ -1,6 +1,7 @@
 //! The targets against real servers.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test has nobody to hand an error to")]
 
+mod exec;
 mod fence;
 mod login;
 mod preflight;

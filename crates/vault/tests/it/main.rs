@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here should say so loudly")]
 
+mod approle;
 mod database;
 mod health;
 mod kv;
 mod sys;
 mod token;
+mod transit;
 mod wire;
 
 use keyward_harness::{VaultServer, servers};

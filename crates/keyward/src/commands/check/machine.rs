@@ -32,7 +32,7 @@ fn references(config: &Config) -> impl Iterator<Item = &SecretRef> {
         Some(Auth::Token(token)) => vec![token],
         Some(Auth::AppRole { role_id: _, secret_id, .. }) => vec![secret_id],
     };
-    let admins = config.secrets.iter().flat_map(|s| s.kind.references());
+    let admins = config.secrets.iter().flat_map(|s| s.kind.references()).map(|(reference, _)| reference);
     let smtp = config.alert.smtp.iter().filter_map(|smtp| smtp.password.as_ref());
     let webhook = config.alert.webhook.iter().flat_map(|webhook| {
         let url = if let WebhookUrl::Secret(reference) = &webhook.url { Some(reference) } else { None };

@@ -28,7 +28,7 @@ pub struct Need {
     pub path: String,
     /// The path to write into the policy: the same, or a pattern where that is harmless.
     pub grant: String,
-    /// `create`, `read`, `update`, `patch`.
+    /// `create`, `read`, `update`, `patch`, `list`.
     pub capabilities: Vec<&'static str>,
     /// Ends the sentence "… is needed".
     pub why: String,
@@ -39,7 +39,7 @@ pub struct Need {
 }
 
 /// The order in which capabilities are written.
-const ORDER: [&str; 4] = ["create", "read", "update", "patch"];
+const ORDER: [&str; 5] = ["create", "read", "update", "patch", "list"];
 
 /// The KV paths that a configuration names: what is published, and what it refers to.
 pub fn paths(config: &Config) -> BTreeSet<String> {
@@ -49,10 +49,11 @@ pub fn paths(config: &Config) -> BTreeSet<String> {
 
 /// References into Vault, each with what it is for.
 fn references(config: &Config) -> impl Iterator<Item = (&str, String)> {
-    let all = config.secrets.iter().flat_map(|secret| secret.kind.references().into_iter().map(move |reference| (secret, reference)));
-    all.filter_map(|(secret, reference)| match reference {
-        SecretRef::Vault { path, .. } => Some((path.as_str(), format!("for the administrator's password of {}", secret.name))),
-        _ => None,
+    config.secrets.iter().flat_map(|secret| {
+        secret.kind.references().into_iter().filter_map(|(reference, what)| match reference {
+            SecretRef::Vault { path, .. } => Some((path.as_str(), format!("for {what} of {}", secret.name))),
+            _ => None,
+        })
     })
 }
 
@@ -67,14 +68,7 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
         if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
             published(&mut all, secret, place);
         }
-        if let KindConfig::VaultStaticRole(k) = &secret.kind {
-            let name = &secret.name;
-            all.add(&format!("{}/static-roles/{}", k.mount, k.role), &["read"], &format!("to see when {name} was rotated"));
-            all.add(&format!("{}/static-creds/{}", k.mount, k.role), &["read"], &format!("to prove {name} by a login"));
-            if secret.mode == Mode::Act {
-                all.add(&format!("{}/rotate-role/{}", k.mount, k.role), &["update"], &format!("to rotate {name}"));
-            }
-        }
+        engines(&mut all, secret);
     }
     for (path, why) in references(config) {
         if let Some(place) = places.get(path) {
@@ -83,6 +77,54 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
         }
     }
     all.0.into_values().collect()
+}
+
+/// What a kind does with Vault's other engines and methods.
+fn engines(all: &mut Gathered, secret: &SecretConfig) {
+    let (name, acts) = (&secret.name, secret.mode == Mode::Act);
+    match &secret.kind {
+        KindConfig::VaultStaticRole(k) => {
+            all.add(&format!("{}/static-roles/{}", k.mount, k.role), &["read"], &format!("to see when {name} was rotated"));
+            all.add(&format!("{}/static-creds/{}", k.mount, k.role), &["read"], &format!("to prove {name} by a login"));
+            if acts {
+                all.add(&format!("{}/rotate-role/{}", k.mount, k.role), &["update"], &format!("to rotate {name}"));
+            }
+        }
+        KindConfig::TransitKey(k) => {
+            all.add(&format!("{}/keys/{}", k.mount, k.key), &["read"], &format!("to see the versions of {name}"));
+            for (call, back) in [("encrypt", "decrypt"), ("sign", "verify")] {
+                // Which pair it is, is the key's: one of them is enough, and `check` proves it.
+                for call in [call, back] {
+                    all.option(
+                        &format!("{}/{call}/{}", k.mount, k.key),
+                        &["update"],
+                        &format!("to prove {name} (encrypt and decrypt, or sign and verify)"),
+                    );
+                }
+            }
+            if acts {
+                all.add(&format!("{}/keys/{}/rotate", k.mount, k.key), &["update"], &format!("to rotate {name}"));
+                if k.keep_versions.is_some() {
+                    all.add(&format!("{}/keys/{}/config", k.mount, k.key), &["update"], &format!("to close old versions of {name}"));
+                }
+            }
+        }
+        KindConfig::ApproleSecretId(k) => {
+            let role = format!("auth/{}/role/{}", k.mount, k.role);
+            all.add(&role, &["read"], &format!("to see the settings of {name}"));
+            all.add(&format!("{role}/secret-id/lookup"), &["update"], &format!("to prove {name}"));
+            all.add(&format!("{role}/secret-id-accessor/lookup"), &["update"], &format!("to prove {name} and to find its orphans"));
+            if acts {
+                all.add(&format!("{role}/role-id"), &["read"], &format!("to prove a new {name} by a login"));
+                all.add(&format!("{role}/secret-id"), &["update", "list"], &format!("to make a new {name}, and to find its orphans"));
+                all.add(&format!("{role}/secret-id-accessor/destroy"), &["update"], &format!("to end the old {name}"));
+                if k.wrap.is_some() {
+                    all.add("sys/wrapping/wrap", &["update"], &format!("to hand {name} over wrapped"));
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The record: the lock and the memory. The mount is Keyward's alone, so a pattern over it is harmless.

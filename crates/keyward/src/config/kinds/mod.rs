@@ -1,6 +1,9 @@
 //! What each kind of secret is told, one file each: plain data, and the reader of its fields. It never says how a kind works (the step
 //! tables do), and never looks at another secret; what concerns several is checked in `cross`.
 
+mod approle_secret_id;
+mod exec;
+mod http_api_key;
 mod jwt_hmac;
 mod login;
 mod manual;
@@ -8,8 +11,12 @@ mod postgres_password;
 mod postgres_two_users;
 mod random;
 mod redis_password;
+mod transit_key;
 mod vault_static_role;
 
+pub use approle_secret_id::ApproleSecretId;
+pub use exec::Exec;
+pub use http_api_key::HttpApiKey;
 pub use jwt_hmac::{HmacAlgorithm, JwtHmac};
 pub use login::{Admin, Login};
 pub use manual::{HttpCheck, Manual, ManualCheck};
@@ -17,10 +24,13 @@ pub use postgres_password::PostgresPassword;
 pub use postgres_two_users::PostgresTwoUsers;
 pub use random::Random;
 pub use redis_password::{RedisAdmin, RedisPassword};
+pub use transit_key::TransitKey;
 pub use vault_static_role::{PublishedCopy, VaultStaticRole};
 
 use super::kind::KindConfig;
 use super::section::Section;
+use keyward_engine::Shape;
+use keyward_secret::Template;
 
 const PATH: (&str, &str) = ("path", "name the KV version 2 secret to publish in, such as \"secret/app/database\"");
 
@@ -36,6 +46,10 @@ const READERS: &[(&str, Reader)] = &[
     ("manual", |s| manual::read(s).map(KindConfig::Manual)),
     ("random", |s| random::read(s).map(KindConfig::Random)),
     ("jwt-hmac", |s| jwt_hmac::read(s).map(KindConfig::JwtHmac)),
+    ("http-api-key", |s| http_api_key::read(s).map(|k| KindConfig::HttpApiKey(Box::new(k)))),
+    ("exec", |s| exec::read(s).map(KindConfig::Exec)),
+    ("transit-key", |s| transit_key::read(s).map(KindConfig::TransitKey)),
+    ("approle-secret-id", |s| approle_secret_id::read(s).map(KindConfig::ApproleSecretId)),
 ];
 
 /// The names of all kinds, as in the file.
@@ -54,4 +68,17 @@ pub(super) fn read(mut section: Section<'_>) -> Option<KindConfig> {
         section.problems().at(section.span(), format!("\"kind\" is missing in {}; known kinds: {known}", section.label()));
     }
     None
+}
+
+/// `MOUNT/word/NAME` as mount and name; `None` for anything else.
+fn vault_path(text: &str, word: &str) -> Option<(String, String)> {
+    let (mount, name) = text.trim_matches('/').split_once(&format!("/{word}/"))?;
+    let plain = |part: &str| part.split('/').all(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
+    (plain(mount) && plain(name) && !name.contains('/')).then(|| (mount.to_owned(), name.to_owned()))
+}
+
+/// The `set` of a file that is silent: field → the value that it holds.
+fn plain_set(fields: &[(&str, &str)]) -> Option<Shape> {
+    let field = |(field, value): &(&str, &str)| Some(((*field).to_owned(), Template::parse(&format!("{{{value}}}")).ok()?));
+    fields.iter().map(field).collect::<Option<_>>().map(Shape)
 }
