@@ -131,7 +131,8 @@ Examples:
     #[command(after_help = "\
 Looks at everything a rotation will need: the server, the token's permissions path by path (with the policy
 line that grants what is missing), mounts and roles, audit files, databases, and the ways out for alerts.
-Ends with 0 if all is well, else with 1.
+Ends with 0 if it can work; else with 69 where something cannot be reached, 77 where something is denied, and 1
+for all the rest.
 
 Examples:
   keyward check

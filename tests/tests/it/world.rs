@@ -86,7 +86,16 @@ pub fn refused(shop: &Shop<'_>, commands: &[&[&str]], code: i32, says: &str) {
 }
 
 /// The commands that need Vault, without a daemon.
-pub const ASKING: [&[&str]; 4] = [&["plan"], &["status"], &["rotate", "legacy", "--alone"], &["rotate", "legacy", "--dry-run"]];
+pub const ASKING: [&[&str]; 8] = [
+    &["plan"],
+    &["status"],
+    &["rotate", "legacy", "--alone"],
+    &["rotate", "legacy", "--dry-run"],
+    &["rotate", "--class", "database", "--now", "--yes"],
+    &["pause", "legacy"],
+    &["resume", "legacy"],
+    &["reconcile", "--yes"],
+];
 
 /// Waits until the daemon says that it is ready.
 pub fn becomes_ready(shop: &Shop<'_>) {
