@@ -61,6 +61,8 @@ pub struct Finding {
     pub count: u64,
     /// The same for the same trouble: `denied-burst/address/10.0.0.7`.
     pub key: String,
+    /// It fell into the rule's quiet hours: it counts and is kept, and nobody is told.
+    pub is_quiet: bool,
 }
 
 impl Finding {
@@ -76,6 +78,7 @@ impl Finding {
             secret: secret.map(str::to_owned),
             count,
             key: printable(&format!("{}/{subject}", rule.name())),
+            is_quiet: false,
         }
     }
 }

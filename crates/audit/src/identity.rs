@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use crate::fact::Fact;
 
 /// A caller, as far as the log names one. All empty where no valid token was sent.
@@ -31,11 +33,11 @@ impl<'a> Identity<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Own {
     /// Hashes of its tokens' accessors, as `sys/audit-hash` gives them for each device: exact, and the one to prefer.
-    pub accessors: HashSet<String>,
+    pub accessors: HashSet<String, RandomState>,
     /// Its entity ids.
-    pub entity_ids: HashSet<String>,
+    pub entity_ids: HashSet<String, RandomState>,
     /// Its display names. Weak: whoever may create tokens may choose the same name.
-    pub display_names: HashSet<String>,
+    pub display_names: HashSet<String, RandomState>,
 }
 
 impl Own {

@@ -41,7 +41,7 @@ pub use managed::{Managed, ManagedPaths, Touch};
 pub use pairs::{MAX_WAITING, Paired, Pairs};
 pub use parse::{BadLine, BadReason, parse};
 pub use pipeline::{MAX_KEPT_PER_RULE, PAIR_AGE, Pipeline, Place, UsageDoor};
-pub use rules::{Allow, RuleBook, RuleError, RuleId, RuleOverride, RuleSettings};
+pub use rules::{Allow, Hours, MAX_IDENTITIES, MAX_PAIRS, RuleBook, RuleError, RuleId, RuleOverride, RuleSettings, Sighting};
 pub use tally::{BadPlace, Cells, LINE_KINDS, MAX_BAD_PLACES, MAX_ROWS, Row, Tally, TallySnapshot, TallyV1};
 pub use usage::{MAX_READERS, MAX_READERS_PER_SECRET, Reader, SecretReaders, Usage, UsageSnapshot};
 pub use words::{ErrorClass, Operation, Outcome};

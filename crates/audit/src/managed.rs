@@ -1,6 +1,9 @@
 //! Which paths of the server belong to which managed secret. Never a secret's value.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use crate::fact::Fact;
 use crate::words::Operation;
@@ -20,6 +23,10 @@ pub enum Touch {
     Destroy,
     /// Changed its metadata or its definition.
     Define,
+    /// Deleted something below it.
+    DeleteBelow,
+    /// Unmounted what it is in.
+    Unmount,
     /// Looked at its metadata, its keys, or its definition; the value stayed hidden.
     Look,
 }
@@ -28,6 +35,11 @@ impl Touch {
     /// Whether it changed something.
     pub const fn changes(self) -> bool {
         !matches!(self, Self::Read | Self::Look)
+    }
+
+    /// Whether it took something away, the secret itself or what it hangs on.
+    pub const fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::Destroy | Self::DeleteBelow | Self::Unmount)
     }
 
     /// The word for people's eyes, as in "deleted".
@@ -39,6 +51,8 @@ impl Touch {
             Self::Undelete => "undeleted",
             Self::Destroy => "destroyed",
             Self::Define => "redefined",
+            Self::DeleteBelow => "deleted below",
+            Self::Unmount => "unmounted",
             Self::Look => "looked at",
         }
     }
@@ -69,8 +83,10 @@ enum Part {
 /// Paths to secrets: as many as the configuration names, found by one look-up without allocation.
 #[derive(Clone, Debug, Default)]
 pub struct ManagedPaths {
-    paths: HashMap<String, (usize, Part)>,
+    paths: HashMap<String, (usize, Part), RandomState>,
     secrets: Vec<String>,
+    /// The mounts that the secrets are in, each with the first of them.
+    mounts: HashMap<String, String>,
 }
 
 impl ManagedPaths {
@@ -87,6 +103,7 @@ impl ManagedPaths {
         ];
         let mount = mount.trim_end_matches('/');
         let key = key.trim_matches('/');
+        self.mounts.entry(mount.to_owned()).or_insert_with(|| secret.to_owned());
         self.add(secret, parts.map(|(part, meaning)| (format!("{mount}/{part}/{key}"), meaning)));
     }
 
@@ -94,6 +111,7 @@ impl ManagedPaths {
     pub fn add_static_role(&mut self, secret: &str, mount: &str, role: &str) {
         let parts = [("static-creds", Part::Value), ("rotate-role", Part::Rotation), ("static-roles", Part::Definition)];
         let mount = mount.trim_end_matches('/');
+        self.mounts.entry(mount.to_owned()).or_insert_with(|| secret.to_owned());
         self.add(secret, parts.map(|(part, meaning)| (format!("{mount}/{part}/{role}"), meaning)));
     }
 
@@ -104,13 +122,26 @@ impl ManagedPaths {
 
     /// What a call did, or meant to do, to which managed secret; whether it ended well is for the fact to say.
     pub fn touch(&self, fact: &Fact<'_>) -> Option<Managed<'_>> {
-        let (secret, part) = if fact.namespace.is_empty() {
-            self.paths.get(fact.path)?
-        } else {
-            self.paths.get(&format!("{}{}", fact.namespace, fact.path))?
-        };
+        let path = whole_path(fact);
+        let Some((secret, part)) = self.paths.get(path.as_ref()) else { return self.endangered(fact, &path) };
         let touch = touch(*part, fact.operation)?;
         Some(Managed { secret: self.secrets.get(*secret)?, touch })
+    }
+
+    /// A managed secret that a call did not name, and yet took something from: what stands below it, or the mount it is in.
+    fn endangered(&self, fact: &Fact<'_>, path: &str) -> Option<Managed<'_>> {
+        if !fact.operation.changes() {
+            return None;
+        }
+        if let Some(mount) = fact.path.strip_prefix("sys/mounts/").filter(|_| fact.operation == Operation::Delete) {
+            let secret = self.mounts.get(&format!("{}{}", fact.namespace, mount.trim_end_matches('/')))?;
+            return Some(Managed { secret, touch: Touch::Unmount });
+        }
+        let above = |end| self.paths.get(path.get(..end)?);
+        let (secret, part) = path.rmatch_indices('/').find_map(|(end, _)| above(end))?;
+        let deletes = touch(*part, fact.operation).is_some_and(Touch::deletes);
+        let secret = self.secrets.get(*secret).filter(|_| deletes)?;
+        Some(Managed { secret, touch: Touch::DeleteBelow })
     }
 
     fn add<const N: usize>(&mut self, secret: &str, paths: [(String, Part); N]) {
@@ -120,6 +151,11 @@ impl ManagedPaths {
         });
         self.paths.extend(paths.map(|(path, part)| (path, (index, part))));
     }
+}
+
+/// The path after its namespace; allocates only inside a namespace.
+pub(crate) fn whole_path<'a>(fact: &Fact<'a>) -> Cow<'a, str> {
+    if fact.namespace.is_empty() { Cow::Borrowed(fact.path) } else { Cow::Owned(format!("{}{}", fact.namespace, fact.path)) }
 }
 
 fn touch(part: Part, operation: Operation) -> Option<Touch> {

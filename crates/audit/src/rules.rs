@@ -2,9 +2,15 @@
 
 mod allow;
 mod book;
+mod distinct;
+mod hours;
+mod page;
 mod settings;
+mod sources;
 mod window;
 
 pub use allow::Allow;
 pub use book::RuleBook;
+pub use hours::Hours;
 pub use settings::{RuleError, RuleId, RuleOverride, RuleSettings};
+pub use sources::{MAX_IDENTITIES, MAX_PAIRS, Sighting};

@@ -104,6 +104,13 @@ fields = { next = "upcoming" }
 name = "root-token-used"
 severity = "warning"
 allow = { display_name = ["token-break-glass"] }
+quiet = "Sun 01:00-02:00"
+
+[[audit.rule]]
+name = "access-off-hours"
+hours = "Mon-Fri 07:00-19:00"
+zone = "Europe/Berlin"
+path = ["payroll/*"]
 
 [alert]
 to = ["oncall@example.com"]
@@ -163,6 +170,15 @@ fn what_is_written_is_what_comes_out() {
     let names: Vec<&str> = config.secrets.iter().map(|s| s.kind.name()).collect();
     assert_eq!(names, ["postgres-two-users", "postgres-password", "vault-static-role", "manual", "random", "jwt-hmac"]);
     assert_eq!(config.audit_rules[0].allow.as_ref().map(|a| a.display_names.clone()), Some(vec!["token-break-glass".to_owned()]));
+    let hours = |hours: &Option<keyward_audit::Hours>| hours.as_ref().map(ToString::to_string);
+    assert_eq!(hours(&config.audit_rules[0].quiet).as_deref(), Some("Sun 01:00-02:00 UTC"));
+    let office = &config.audit_rules[1];
+    assert_eq!(hours(&office.hours).as_deref(), Some("Mon-Fri 07:00-19:00 Europe/Berlin"));
+    assert_eq!(office.paths.as_deref(), Some(&["payroll/*".to_owned()][..]));
+    // Noon in July, and the same moment of the clock in Berlin two hours before it.
+    let at = |text: &str| text.parse().unwrap_or(jiff::Timestamp::MIN);
+    let contains = |time: &str| office.hours.as_ref().is_some_and(|hours| hours.contain(at(time)));
+    assert!(contains("2026-07-01T05:30:00Z") && !contains("2026-07-01T04:30:00Z") && !contains("2026-07-04T10:00:00Z"));
     assert_eq!((config.alert.repeat.first, config.alert.repeat.longest), (Duration::from_mins(10), Duration::from_hours(12)));
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::fact::Fact;
+use crate::managed::whole_path;
 
 /// Lists of what a rule passes over; one match in any of them is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,20 +26,21 @@ impl Allow {
         named
             || self.entity_ids.iter().any(|id| !id.is_empty() && id == fact.identity.entity_id)
             || self.addresses.iter().any(|network| in_network(network, fact.address).unwrap_or(false))
-            || (!self.paths.is_empty() && self.covers_path(&format!("{}{}", fact.namespace, fact.path)))
+            || (!self.paths.is_empty() && is_among(&whole_path(fact), &self.paths))
     }
 
     /// The first address that is none.
     pub(crate) fn wrong_address(&self) -> Option<&str> {
         self.addresses.iter().find(|network| in_network(network, "::").is_none()).map(String::as_str)
     }
+}
 
-    fn covers_path(&self, path: &str) -> bool {
-        self.paths.iter().any(|allowed| match allowed.strip_suffix('*') {
-            Some(prefix) => path.starts_with(prefix),
-            None => path == allowed,
-        })
-    }
+/// Whether a path is one of these; one that ends in `*` stands for all that begin so.
+pub(super) fn is_among(path: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => path.starts_with(prefix),
+        None => path == pattern,
+    })
 }
 
 /// Whether an address lies in a network; `None` if the network cannot be read.

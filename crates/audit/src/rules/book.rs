@@ -1,10 +1,18 @@
 //! Applies the rules to facts, one at a time. Time comes from the facts; nothing is waited for.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use jiff::{SignedDuration, Timestamp};
+
 use crate::fact::{Fact, Phase};
 use crate::finding::Finding;
 use crate::identity::Own;
-use crate::managed::{Managed, Touch};
+use crate::managed::{Managed, Touch, whole_path};
+use crate::rules::allow::is_among;
+use crate::rules::distinct::Distinct;
 use crate::rules::settings::{RuleError, RuleId, RuleOverride, RuleSettings};
+use crate::rules::sources::{Sighting, Sources};
 use crate::rules::window::Window;
 use crate::usage::Usage;
 use crate::words::{Operation, Outcome};
@@ -13,6 +21,10 @@ use crate::words::{Operation, Outcome};
 #[derive(Debug)]
 pub struct RuleBook {
     rules: Vec<Rule>,
+    read: Distinct,
+    searched: Distinct,
+    sources: Sources,
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -39,6 +51,9 @@ const CHANGES: [(&str, RuleId); 7] = [
     ("sys/config/auditing/", RuleId::AuditDeviceChanged),
 ];
 
+/// Where a successful read hands out nothing that a thief is after.
+const NO_VALUES: [&str; 4] = ["sys/", "auth/", "identity/", "cubbyhole/"];
+
 /// Paths where already the attempt is a finding.
 const ATTEMPTS: [(&str, RuleId); 8] = [
     ("sys/seal", RuleId::SealRequested),
@@ -55,7 +70,14 @@ impl RuleBook {
     /// All rules as they ship.
     pub fn defaults() -> Self {
         let rule = |id: RuleId| Rule { settings: id.defaults(), window: Window::default() };
-        Self { rules: RuleId::ALL.map(rule).into() }
+        let rules = RuleId::ALL.map(rule).into();
+        Self {
+            rules,
+            read: Distinct::default(),
+            searched: Distinct::default(),
+            sources: Sources::default(),
+            hasher: RandomState::default(),
+        }
     }
 
     /// The shipped rules with a configuration's changes.
@@ -77,6 +99,7 @@ impl RuleBook {
 
     /// Takes over what another book has counted, so that a changed configuration does not repeat findings.
     pub fn continue_from(&mut self, other: Self) {
+        (self.read, self.searched, self.sources, self.hasher) = (other.read, other.searched, other.sources, other.hasher);
         for (rule, before) in self.rules.iter_mut().zip(other.rules) {
             if rule.settings.window == before.settings.window {
                 rule.window = before.window;
@@ -101,6 +124,8 @@ impl RuleBook {
             self.system(&mut scene);
         }
         self.tokens(&mut scene);
+        self.sources(&mut scene);
+        self.many(own, &mut scene);
         match fact.outcome {
             Outcome::Ok => self.managed(own, usage, &mut scene),
             Outcome::Denied | Outcome::Failed if fact.login => self.failed_login(&mut scene),
@@ -156,10 +181,53 @@ impl RuleBook {
         }
     }
 
+    /// Somebody who is known comes from an address that is not.
+    fn sources(&mut self, scene: &mut Scene<'_>) {
+        let fact = scene.fact;
+        if fact.identity.is_nobody() || fact.address.is_empty() {
+            return;
+        }
+        let Some(learning) = self.settings(RuleId::NewSourceAddress).filter(|set| set.enabled).map(|set| set.learning) else { return };
+        let who = fact.identity.key();
+        if self.sources.observe((who, fact.address), fact.time, learning) {
+            self.speak(RuleId::NewSourceAddress, &format!("{who}/{}", fact.address), scene);
+        }
+    }
+
+    /// Somebody reads, or tries, many different paths. Calls without an identity are told apart by address.
+    fn many(&mut self, own: &Own, scene: &mut Scene<'_>) {
+        let fact = scene.fact;
+        let id = match (fact.operation, fact.outcome) {
+            _ if fact.login => return,
+            (Operation::List | Operation::Scan, _) => RuleId::Enumeration,
+            (Operation::Read, Outcome::Denied | Outcome::Failed) => RuleId::Enumeration,
+            (Operation::Read, Outcome::Ok) if !NO_VALUES.iter().any(|prefix| fact.path.starts_with(prefix)) => RuleId::MassRead,
+            _ => return,
+        };
+        let Some(Rule { settings, .. }) = self.rules.get(id as usize).filter(|rule| rule.settings.enabled) else { return };
+        let by = if fact.identity.is_nobody() { ("address", fact.address) } else { ("identity", fact.identity.key()) };
+        let hashes = (self.hasher.hash_one(by), self.hasher.hash_one((fact.namespace, fact.path)));
+        let distinct = if id == RuleId::MassRead { &mut self.read } else { &mut self.searched };
+        let concerns = || !own.made(fact) && !settings.allow.covers(fact);
+        if let Some(count) = distinct.observe(hashes, fact.time, (settings.window, settings.threshold), concerns) {
+            scene.found(id, settings, &format!("{}/{}", by.0, by.1), count);
+        }
+    }
+
     fn managed(&mut self, own: &Own, usage: &Usage, scene: &mut Scene<'_>) {
         let fact = scene.fact;
-        let Some(Managed { secret, touch }) = scene.managed.filter(|_| !own.made(fact)) else { return };
-        if touch.changes() {
+        if scene.managed.is_some() || fact.operation == Operation::Read || fact.operation.changes() {
+            self.off_hours(own, scene);
+        }
+        let Some(Managed { secret, touch }) = scene.managed else { return };
+        // Keyward deletes no managed secret: if its own token does, somebody else holds it.
+        if touch.deletes() {
+            self.speak(RuleId::SecretDeleted, secret, scene);
+        }
+        if own.made(fact) {
+            return;
+        }
+        if touch.changes() && !touch.deletes() {
             self.speak(RuleId::SecretChangedByStranger, secret, scene);
         }
         if touch != Touch::Read || usage.knows(secret, fact.identity.key()) {
@@ -172,6 +240,38 @@ impl RuleBook {
         }
     }
 
+    fn off_hours(&mut self, own: &Own, scene: &mut Scene<'_>) {
+        let fact = scene.fact;
+        let Some(RuleSettings { hours: Some(hours), paths, .. }) = self.settings(RuleId::AccessOffHours) else { return };
+        let is_managed = scene.managed.is_some_and(|managed| managed.touch == Touch::Read || managed.touch.changes());
+        let concerns = is_managed || (!paths.is_empty() && is_among(&whole_path(fact), paths));
+        if !concerns || hours.contain(fact.time) || own.made(fact) {
+            return;
+        }
+        let place = scene.managed.map_or(fact.path, |managed| managed.secret);
+        self.speak(RuleId::AccessOffHours, &format!("{place}/{}", fact.identity.key()), scene);
+    }
+
+    /// What has to be kept so that addresses are known after a restart, since the last time this was asked.
+    pub fn take_sightings(&mut self) -> Vec<Sighting> {
+        self.sources.take_news()
+    }
+
+    /// Takes back what [`RuleBook::take_sightings`] gave out in an earlier life.
+    pub fn remember(&mut self, kept: &[Sighting]) {
+        self.sources.remember(kept);
+    }
+
+    /// Forgets addresses that were last seen longer ago than `age`. A forgotten one that comes back is new again.
+    pub fn expire(&mut self, now: Timestamp, age: SignedDuration) {
+        self.sources.expire(now, age);
+    }
+
+    /// How many addresses could not be remembered for lack of room. Above 0, [`RuleId::NewSourceAddress`] does not see all.
+    pub fn forgotten(&self) -> u64 {
+        self.sources.forgotten()
+    }
+
     /// Counts an event for a rule, and makes a finding of it when the rule says so.
     fn speak(&mut self, id: RuleId, subject: &str, scene: &mut Scene<'_>) {
         let Some(Rule { settings, window }) = self.rules.get_mut(id as usize) else { return };
@@ -180,7 +280,15 @@ impl RuleBook {
         }
         let Some(reached) = window.observe(subject, scene.fact.time, settings.window, settings.threshold) else { return };
         let subject = if reached.crowd { "others" } else { subject };
-        let secret = scene.managed.map(|managed| managed.secret);
-        scene.out.push(Finding::of(id, settings.severity, scene.fact, subject, secret, reached.count));
+        scene.found(id, settings, subject, reached.count);
+    }
+}
+
+impl Scene<'_> {
+    fn found(&mut self, id: RuleId, settings: &RuleSettings, subject: &str, count: u64) {
+        let secret = self.managed.map(|managed| managed.secret);
+        let is_quiet = settings.quiet.as_ref().is_some_and(|hours| hours.contain(self.fact.time));
+        let finding = Finding::of(id, settings.severity, self.fact, subject, secret, count);
+        self.out.push(Finding { is_quiet, ..finding });
     }
 }

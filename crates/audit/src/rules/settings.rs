@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use crate::finding::Severity;
 use crate::rules::allow::Allow;
+use crate::rules::hours::Hours;
 
 /// A rule. Each stands for one question a person would ask of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +29,18 @@ pub enum RuleId {
     LoginFailures,
     /// A managed secret was read by an identity that has not read it before.
     SecretReadByStranger,
-    /// A managed secret was written, deleted or redefined by somebody else than Keyward.
+    /// A managed secret was written, undeleted or redefined by somebody else than Keyward.
     SecretChangedByStranger,
+    /// A managed secret, what stands below it, or the mount it is in was deleted or destroyed, by whomever.
+    SecretDeleted,
+    /// One identity, or one address, read many different paths.
+    MassRead,
+    /// One identity, or one address, listed or tried many different paths.
+    Enumeration,
+    /// An identity that is known came from an address that is not.
+    NewSourceAddress,
+    /// A managed secret, or a path that the configuration names, was used outside the hours that the configuration names.
+    AccessOffHours,
     /// Somebody asked for the server to be sealed.
     SealRequested,
     /// Somebody asked the active node to step down.
@@ -44,7 +55,7 @@ pub enum RuleId {
 
 impl RuleId {
     /// All of them, so that series can exist from the start.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::RootTokenUsed,
         Self::RootTokenCreated,
         Self::OrphanTokenCreated,
@@ -56,6 +67,11 @@ impl RuleId {
         Self::LoginFailures,
         Self::SecretReadByStranger,
         Self::SecretChangedByStranger,
+        Self::SecretDeleted,
+        Self::MassRead,
+        Self::Enumeration,
+        Self::NewSourceAddress,
+        Self::AccessOffHours,
         Self::SealRequested,
         Self::StepDownRequested,
         Self::GenerateRoot,
@@ -77,6 +93,11 @@ impl RuleId {
             Self::LoginFailures => "login-failures",
             Self::SecretReadByStranger => "secret-read-by-stranger",
             Self::SecretChangedByStranger => "secret-changed-by-stranger",
+            Self::SecretDeleted => "secret-deleted",
+            Self::MassRead => "mass-read",
+            Self::Enumeration => "enumeration",
+            Self::NewSourceAddress => "new-source-address",
+            Self::AccessOffHours => "access-off-hours",
             Self::SealRequested => "seal-requested",
             Self::StepDownRequested => "step-down-requested",
             Self::GenerateRoot => "generate-root",
@@ -97,19 +118,37 @@ impl RuleId {
             | Self::RootTokenCreated
             | Self::AuditDeviceChanged
             | Self::SecretChangedByStranger
+            | Self::SecretDeleted
             | Self::SealRequested
             | Self::GenerateRoot
             | Self::Rekey
             | Self::RawAccess => (Severity::Critical, SignedDuration::from_hours(1), 1),
-            Self::PolicyChanged | Self::AuthMethodChanged | Self::MountChanged | Self::StepDownRequested | Self::SecretReadByStranger => {
-                (Severity::Warning, SignedDuration::from_hours(1), 1)
-            }
+            Self::PolicyChanged
+            | Self::AuthMethodChanged
+            | Self::MountChanged
+            | Self::StepDownRequested
+            | Self::SecretReadByStranger
+            | Self::AccessOffHours => (Severity::Warning, SignedDuration::from_hours(1), 1),
             Self::OrphanTokenCreated => (Severity::Info, SignedDuration::from_hours(1), 1),
+            Self::NewSourceAddress => (Severity::Info, SignedDuration::from_hours(24), 1),
+            Self::MassRead => (Severity::Warning, SignedDuration::from_mins(10), 200),
+            Self::Enumeration => (Severity::Warning, SignedDuration::from_mins(10), 50),
             Self::DeniedBurst => (Severity::Warning, SignedDuration::from_mins(5), 20),
             Self::LoginFailures => (Severity::Warning, SignedDuration::from_mins(5), 10),
         };
-        let learning = SignedDuration::from_hours(if self == Self::SecretReadByStranger { 7 * 24 } else { 0 });
-        RuleSettings { enabled: true, severity, window, threshold, learning, allow: Allow::default() }
+        let learns = matches!(self, Self::SecretReadByStranger | Self::NewSourceAddress);
+        let learning = SignedDuration::from_hours(if learns { 7 * 24 } else { 0 });
+        RuleSettings {
+            enabled: true,
+            severity,
+            window,
+            threshold,
+            learning,
+            allow: Allow::default(),
+            quiet: None,
+            hours: None,
+            paths: vec![],
+        }
     }
 }
 
@@ -122,12 +161,20 @@ pub struct RuleSettings {
     pub severity: Severity,
     /// The time in which events of one key are counted, and for which the rule is quiet about that key after a finding.
     pub window: SignedDuration,
-    /// How many events of one key within the window make a finding; at least 1.
+    /// How many events of one key within the window make a finding; at least 1. For [`RuleId::MassRead`] and
+    /// [`RuleId::Enumeration`] how many different paths, which is estimated to about a tenth.
     pub threshold: u32,
-    /// For [`RuleId::SecretReadByStranger`]: how long after a secret was first seen readers are learned without a finding.
+    /// How long what is seen is learned without a finding: for [`RuleId::SecretReadByStranger`] from a secret's first read on, for
+    /// [`RuleId::NewSourceAddress`] from an identity's first call on.
     pub learning: SignedDuration,
     /// Whom it does not concern.
     pub allow: Allow,
+    /// When its findings are counted and kept, and nobody is told.
+    pub quiet: Option<Hours>,
+    /// For [`RuleId::AccessOffHours`]: when access is in order. Without it that rule finds nothing.
+    pub hours: Option<Hours>,
+    /// For [`RuleId::AccessOffHours`]: paths that it looks at beside the managed secrets', written as in [`Allow::paths`].
+    pub paths: Vec<String>,
 }
 
 /// What a configuration changes of a rule; what is `None` stays as it is.
@@ -147,6 +194,12 @@ pub struct RuleOverride {
     pub learning: Option<SignedDuration>,
     /// See [`RuleSettings::allow`].
     pub allow: Option<Allow>,
+    /// See [`RuleSettings::quiet`].
+    pub quiet: Option<Hours>,
+    /// See [`RuleSettings::hours`].
+    pub hours: Option<Hours>,
+    /// See [`RuleSettings::paths`].
+    pub paths: Option<Vec<String>>,
 }
 
 impl RuleSettings {
@@ -160,6 +213,11 @@ impl RuleSettings {
         self.learning = change.learning.unwrap_or(self.learning);
         if let Some(allow) = &change.allow {
             self.allow = allow.clone();
+        }
+        self.quiet = change.quiet.clone().or(self.quiet);
+        self.hours = change.hours.clone().or(self.hours);
+        if let Some(paths) = &change.paths {
+            self.paths.clone_from(paths);
         }
         if self.threshold == 0 {
             return Err(RuleError::Threshold { rule: rule() });

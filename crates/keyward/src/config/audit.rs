@@ -3,7 +3,8 @@
 use super::problem::{Problems, suggestion};
 use super::section::Section;
 use jiff::SignedDuration;
-use keyward_audit::{Allow, RuleBook, RuleId, RuleOverride, Severity};
+use keyward_audit::{Allow, Hours, RuleBook, RuleId, RuleOverride, Severity};
+use keyward_rotation::schedule::Window;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -27,10 +28,15 @@ pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> Vec
 }
 
 fn read_rule(mut s: Section<'_>) -> Option<RuleOverride> {
+    let problems = s.problems();
     let name = s.parsed("name", |name| match RuleId::from_name(name) {
         Some(id) => Ok(id.name().to_owned()),
         None => Err(format!("is no rule: \"{name}\"; {}", suggestion(name, &RuleId::ALL.map(RuleId::name), "rules"))),
     });
+    let zone = s.text("zone");
+    let zone = zone.as_ref().map(|zone| zone.get_ref().as_str());
+    let mut hours = |key| s.parsed(key, |text| hours(text, zone)).map(Spanned::into_inner);
+    let (quiet, hours) = (hours("quiet"), hours("hours"));
     let severities = Severity::ALL.map(|severity| (severity.label(), severity));
     let rule = RuleOverride {
         enabled: s.flag("enabled").map(Spanned::into_inner),
@@ -39,10 +45,26 @@ fn read_rule(mut s: Section<'_>) -> Option<RuleOverride> {
         threshold: s.number("threshold", 1..=1_000_000).map(Spanned::into_inner),
         learning: s.duration("learning").map(signed),
         allow: s.inline("allow").map(read_allow),
+        quiet,
+        hours,
+        paths: s.has("path").then(|| s.texts("path").into_iter().map(Spanned::into_inner).collect()),
         rule: String::new(),
     };
     s.finish(&[("name", "name the rule that is changed")]);
-    Some(RuleOverride { rule: name?.into_inner(), ..rule })
+    let name = name?;
+    if name.get_ref() != RuleId::AccessOffHours.name() && (rule.hours.is_some() || rule.paths.is_some()) {
+        let only = RuleId::AccessOffHours.name();
+        problems.at(
+            &name.span(),
+            format!("`hours` and `path` mean something to the rule \"{only}\" only; for hours in which nobody is told write `quiet`"),
+        );
+    }
+    Some(RuleOverride { rule: name.into_inner(), ..rule })
+}
+
+fn hours(text: &str, zone: Option<&str>) -> Result<Hours, String> {
+    let window = Window::parse(text, zone).map_err(|error| format!("cannot be used: {error}"))?;
+    Ok(Hours::new(window.to_string(), move |at| window.contains(at)))
 }
 
 fn read_allow(mut s: Section<'_>) -> Allow {

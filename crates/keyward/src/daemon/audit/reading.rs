@@ -171,7 +171,7 @@ impl Reading {
     fn tell_findings(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) {
         for finding in self.mind.pipeline.take_found() {
             tracing::info!(rule = finding.rule.name(), node = self.node, "{}", told::sentence(&finding, &self.node));
-            if quiet_about.is_none_or(|start| finding.time >= start) {
+            if !finding.is_quiet && quiet_about.is_none_or(|start| finding.time >= start) {
                 let window = self.mind.pipeline.rules.settings(finding.rule).map_or(SignedDuration::ZERO, |s| s.window);
                 self.shared.alerts.raise(told::finding(&finding, &self.node, window, now));
             }

@@ -73,6 +73,31 @@ const fn words(rule: RuleId) -> Words {
             "What consumers read may not be what the target accepts.",
             "See whether it still works (keyward status); if nobody of yours changed it, revoke the caller's token and rotate the secret (keyward rotate).",
         ),
+        RuleId::SecretDeleted => (
+            "deleted or destroyed",
+            "Consumers may find nothing where this secret was.",
+            "If it was only deleted, take that back (vault kv undelete); if it was destroyed, rotate it (keyward rotate). If nobody of yours did it, revoke the caller's token first.",
+        ),
+        RuleId::MassRead => (
+            "somebody reads many secrets",
+            "What was read is known to whoever reads; the count is an estimate.",
+            "If that is a backup or a deployment of yours, allow it in [[audit.rule]]; if not, revoke its token and rotate what it read.",
+        ),
+        RuleId::Enumeration => (
+            "somebody looks for secrets",
+            "Many different paths were listed, or tried and refused; the count is an estimate.",
+            "If that is a tool of yours, allow it in [[audit.rule]]; if not, find out from the address who it is, and revoke the token.",
+        ),
+        RuleId::NewSourceAddress => (
+            "somebody known came from a new address",
+            "Its credential works from there.",
+            "If it moved or grew, nothing: Keyward knows the address from now on. If not, revoke its tokens and bind the role to its addresses (token_bound_cidrs).",
+        ),
+        RuleId::AccessOffHours => (
+            "access outside the hours",
+            "It was used when nobody was expected to use it.",
+            "Ask its owner; if nobody of yours did it, revoke the caller's token and rotate the secret (keyward rotate).",
+        ),
         RuleId::SealRequested => (
             "somebody asked Vault to seal itself",
             "If the call was carried out, nobody can read a secret until Vault is unsealed.",
@@ -127,7 +152,7 @@ pub fn finding(finding: &Finding, node: &str, window: SignedDuration, now: Times
             happened: sentence(finding, node),
             now: words.now.to_owned(),
             next: format!(
-                "Keyward goes on watching, and tells you if it happens again. It changes nothing. The rule is {}.",
+                "Keyward goes on watching, and tells you if it happens again. It changes nothing. What can fool this rule: keyward audit explain {}",
                 finding.rule.name()
             ),
             act: words.act.to_owned(),
@@ -303,6 +328,7 @@ mod tests {
             secret: None,
             count: 20,
             key: "denied-burst/address/10.0.0.7".into(),
+            is_quiet: false,
         };
         let alert = finding(&found, "vault-1", SignedDuration::from_mins(5), Timestamp::UNIX_EPOCH);
         let said = "many calls were refused: read secret/data/x by token-alice from 10.0.0.7, 20 times (audit log of vault-1, 2026-03-02T09:15:04Z)";
