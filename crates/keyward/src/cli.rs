@@ -245,6 +245,9 @@ Examples:
         #[arg(long)]
         alone: bool,
     },
+    /// The audit log: dry runs over archives, what the rules mean
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(crate::commands::audit::Audit),
     /// Alerts
     #[command(subcommand, arg_required_else_help = true)]
     Alert(Alert),

@@ -45,6 +45,9 @@ async fn run(cli: Cli) -> Result<Exit> {
     }
     let environment = Environment::of_process().with_address(cli.global.address.clone());
     let Global { config: file, output: out, .. } = cli.global;
+    if let Command::Audit(audit) = cli.command {
+        return commands::audit::run(audit, &file, &environment, out).await;
+    }
     let config = Config::load(&file, &environment)?;
     match cli.command {
         Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
@@ -64,7 +67,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
         Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
         Command::Health => commands::health(&config, out).await,
-        Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+        Command::Audit(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }
 }
 

@@ -2,6 +2,7 @@
 //! record in Vault.
 
 mod alone;
+pub mod audit;
 pub mod check;
 mod confirm;
 mod daemon_client;

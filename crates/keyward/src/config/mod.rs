@@ -143,6 +143,22 @@ impl Config {
         found.map(|config| Self { warnings, ..config }).ok_or_else(missing)
     }
 
+    /// Only the `[[audit.rule]]` tables of a text; what else stands in it is not looked at.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with everything that is wrong with those tables.
+    pub fn parse_rules(text: &str, file_name: &str) -> Result<Vec<RuleOverride>, ConfigErrors> {
+        let problems = Problems::new(file_name, text);
+        let rules = match DeTable::parse(text) {
+            Ok(table) => audit::read(Section::new("the top level", table, &problems).section("audit", "[audit]"), &problems),
+            Err(error) => {
+                problems.at(&error.span().unwrap_or(0..0), format!("not TOML: {}", one_line(error.message())));
+                Vec::new()
+            }
+        };
+        problems.verdict().map(|_| rules)
+    }
+
     /// A secret by its name.
     pub fn secret(&self, name: &str) -> Option<&SecretConfig> {
         self.secrets.iter().find(|secret| secret.name == name)

@@ -11,6 +11,9 @@ mod reading;
 mod silence;
 mod told;
 
+pub use own::known_marks;
+pub use told::sentence;
+
 use super::shared::{Live, Shared};
 use crate::config::NodeConfig;
 use inbox::Inbox;

@@ -1,6 +1,8 @@
 //! What Keyward's own calls look like in the log, so that they count neither as use nor as a stranger's. Never a token.
 
+use crate::config::Config;
 use keyward_audit::Own;
+use keyward_store::{Sqlite, Store};
 use keyward_vault::{Client, TokenInfo};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,20 @@ pub async fn marks(client: &Client, token: &TokenInfo) -> Marks {
         );
     }
     marks
+}
+
+/// What the local store remembers of Keyward's own calls; nothing where it cannot be read.
+pub async fn known_marks(config: &Config) -> Own {
+    let mut all = Marks::default();
+    if let Ok(store) = Sqlite::open_read_only(&config.store).await {
+        for node in &config.vault.nodes {
+            let state = store.load_audit(&node.name).await.ok().flatten();
+            if let Some(marks) = state.and_then(|state| serde_json::from_str(&state.counters_json).ok()) {
+                all.join(marks);
+            }
+        }
+    }
+    all.own()
 }
 
 #[cfg(test)]
