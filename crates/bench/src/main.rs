@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 Usage: keyward-bench generate FILE LINES    write a log shaped like Vault's
        keyward-bench pipeline FILE          what the daemon does with it: figures, findings, usage
+       keyward-bench chained FILE           the same, and a chain of SHA-256 digests over the lines
        keyward-bench follow FILE            only its following and framing
        keyward-bench value FILE             a loop over serde_json::Value, counting by operation, mount and error
        keyward-bench newlines FILE          only the newlines
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
 
 fn measure(way: &str, file: &Path) -> Result<String> {
     let measured = match way {
-        "pipeline" => measure::pipeline(file),
+        "pipeline" => measure::pipeline(file, false),
+        "chained" => measure::pipeline(file, true),
         "follow" => measure::follow(file),
         "value" => measure::value(file),
         "newlines" => measure::newlines(file),

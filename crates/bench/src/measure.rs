@@ -12,24 +12,30 @@ use jiff::Timestamp;
 use keyward_audit::{Pipeline, Place, Usage};
 use keyward_tail::{Follower, Line, Options};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::log;
 
 /// How much is read at once where nothing else says so.
 const CHUNK: usize = 256 << 10;
 
-/// What the daemon does with a followed log, but for showing and storing what came out.
-pub(crate) fn pipeline(path: &Path) -> Result<Value> {
+/// What the daemon does with a followed log, but for showing and storing what came out. With `chained`, a chain of SHA-256 digests over
+/// the lines besides, as evidence needs one.
+pub(crate) fn pipeline(path: &Path, chained: bool) -> Result<Value> {
     let mut follower = Follower::open(path, None, Options::default())?;
     let mut pipeline = Pipeline::default();
     let mut usage = Usage::default();
     for number in 0..log::MANAGED {
         pipeline.paths.add_kv2(&format!("secret-{number}"), "secret/", &log::key(number));
     }
+    let mut link = [0; 32];
     let (mut lines, mut bytes, mut found, start) = (0, 0, 0, Instant::now());
     loop {
         let now = Timestamp::now();
         let outcome = follower.poll(&mut |line: Line<'_>| {
+            if chained {
+                link = Sha256::new().chain_update(link).chain_update(line.bytes).finalize().into();
+            }
             pipeline.line(line.bytes, Place { file: line.file.inode, offset: line.offset }, now, &mut usage);
         });
         pipeline.expire(pipeline.tally.last_entry().unwrap_or(now));
@@ -40,6 +46,7 @@ pub(crate) fn pipeline(path: &Path) -> Result<Value> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
+    black_box(link);
     let tally = &pipeline.tally;
     let calls: u64 = tally.rows().iter().flat_map(|row| row.cells.iter().flatten()).sum();
     let readers: usize = (0..log::MANAGED).map(|number| usage.readers(&format!("secret-{number}")).len()).sum();

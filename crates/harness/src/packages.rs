@@ -34,6 +34,12 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
 ];
 
+/// What the benchmark of the audit log compares with.
+pub const FOR_BENCH: &[Package] = &[
+    Package { name: "jq", purpose: "jq, to compare with", present: || on_path(&["jq"]) },
+    Package { name: "mtail", purpose: "mtail, to compare with", present: || on_path(&["mtail"]) },
+];
+
 /// Whether one of the programs `names` is on `PATH`.
 pub fn on_path(names: &[&str]) -> bool {
     find_program(names, &[]).is_some()

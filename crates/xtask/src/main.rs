@@ -1,5 +1,6 @@
 //! Chores of the workspace: `cargo xtask help` lists them. Never part of what is shipped.
 
+mod bench;
 mod cargo;
 mod demo;
 mod image;
@@ -10,6 +11,7 @@ mod test;
 mod tidy;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -31,6 +33,10 @@ Usage: cargo xtask <CHORE>
                    at the end (some two minutes). --keep leaves everything running until Enter is pressed
   image            Build the Dockerfile without a container engine (buildah on a Debian made by debootstrap; as root) and run
                    the binary that it yields (some ten minutes)
+  bench audit [LOG]
+                   Measure the way of an audit line, file to figures with all rules and usage on, beside jq, mtail, grep -c, a
+                   loop over serde_json::Value and a plain scan for newlines: one core, one run, as ratios (some three
+                   minutes). On a log of its own, shaped like Vault's, or on LOG
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
                    import which. A test does the same
   help             Print this
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
         ["image"] => image::run(),
+        ["bench", "audit"] => bench::audit(None),
+        ["bench", "audit", log] => bench::audit(Some(Path::new(log))),
         ["tidy"] => tidy(),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),

@@ -15,7 +15,7 @@ use crate::entry::{Auth, Entry, PolicyResults, Request};
 
 /// How many sets there are, and callers in each.
 const SETS: usize = 512;
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 /// Longest description of a caller that is kept, and the shortest that is worth it, in bytes.
 const LONGEST: usize = 2_048;
 const SHORTEST: usize = 96;
@@ -41,6 +41,8 @@ pub(crate) struct Callers {
 /// What lines say of one caller: the value of `auth`, and what follows it as long as it is the caller's too.
 #[derive(Debug)]
 struct Caller {
+    /// See [`mark_of`].
+    mark: u64,
     text: Box<str>,
     accessor: Span,
     display_name: Span,
@@ -83,8 +85,7 @@ impl Callers {
     fn try_scan<'a>(&'a self, line: &'a [u8], entry: &mut Entry<'a>) -> Option<()> {
         let at = caller_begins(line)?;
         let (before, described) = line.split_at_checked(at)?;
-        let set = self.sets.get(set_of(described)?)?;
-        let caller = set.iter().flatten().find(|caller| described.starts_with(caller.text.as_bytes()))?;
+        let caller = self.find(described)?;
         let mut fields = Fields { entry, seen: Seen::default() };
         if before != FIRST {
             let before = std::str::from_utf8(before.strip_suffix(KEY)?).ok()?;
@@ -111,8 +112,7 @@ impl Callers {
 
     fn try_learn(&mut self, line: &[u8]) -> Option<()> {
         let described = line.get(caller_begins(line)?..)?;
-        let set = set_of(described)?;
-        if self.sets.get(set)?.iter().flatten().any(|caller| described.starts_with(caller.text.as_bytes())) {
+        if self.find(described).is_some() {
             return None;
         }
         let who = FixedState::default().hash_one(described.get(..described.len().min(TELLING))?);
@@ -122,11 +122,23 @@ impl Callers {
         if sight.1 < SIGHTS {
             return None;
         }
-        let described = described.get(..described.len().min(2 * LONGEST))?;
-        let caller = Caller::read(described.utf8_chunks().next()?.valid())?;
+        // A little more than is kept, so that it is seen where the description ends.
+        let text = described.get(..described.len().min(LONGEST + 64))?.utf8_chunks().next()?.valid();
+        let caller = Caller::read(text, mark_of(described)?)?;
+        let set = self.sets.get_mut(set_of(caller.mark))?;
+        // Where all ways are taken, they take turns.
+        let way = set.iter().position(Option::is_none).unwrap_or(self.turn);
         self.turn = (self.turn + 1) % WAYS;
-        *self.sets.get_mut(set)?.get_mut(self.turn)? = Some(caller);
+        *set.get_mut(way)? = Some(caller);
         Some(())
+    }
+
+    #[inline]
+    fn find(&self, described: &[u8]) -> Option<&Caller> {
+        let mark = mark_of(described)?;
+        let known = self.sets.get(set_of(mark))?.iter().flatten();
+        // One caller may be known in several ways: as the policies let it do this or that.
+        known.filter(|caller| caller.mark == mark).find(|caller| described.starts_with(caller.text.as_bytes()))
     }
 }
 
@@ -145,7 +157,7 @@ impl<'a> Fields<'_, 'a> {
 
 impl Caller {
     /// The caller whose description a text begins with.
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str, mark: u64) -> Option<Self> {
         let mut walk = Walk::new(text)?;
         let mut read = Auth::default();
         auth(&mut walk, &mut read)?;
@@ -158,6 +170,7 @@ impl Caller {
             return None;
         }
         Some(Self {
+            mark,
             text: text.get(..end)?.into(),
             accessor: span(text, &read.accessor)?,
             display_name: span(text, &read.display_name)?,
@@ -232,9 +245,9 @@ fn mark_of(described: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
-fn set_of(described: &[u8]) -> Option<usize> {
-    let spread = mark_of(described)?.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    usize::try_from(spread).ok().map(|spread| spread % SETS)
+fn set_of(mark: u64) -> usize {
+    // The remainder is small, so nothing is cut off.
+    usize::try_from((mark.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % SETS as u64).unwrap_or_default()
 }
 
 /// Where a piece stands in the text that it was borrowed from.
