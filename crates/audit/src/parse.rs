@@ -67,7 +67,12 @@ pub struct BadLine {
 /// Reads one line, without its newline. Text before the first `{` is taken for the device's `prefix` option and skipped; a line
 /// whose beginning is a torn fragment of another entry is read from where the whole entry begins.
 pub fn parse(line: &[u8]) -> Result<Entry<'_>, BadLine> {
-    let entry = match whole(line) {
+    parse_by(line, true)
+}
+
+/// The same with or without the fast way.
+pub(crate) fn parse_by(line: &[u8], fast: bool) -> Result<Entry<'_>, BadLine> {
+    let entry = match whole(line, fast) {
         Ok(entry) => entry,
         Err(reason) => resync(line).ok_or(BadLine { reason })?,
     };
@@ -86,11 +91,11 @@ pub(crate) fn check(entry: &Entry<'_>) -> Result<(), BadLine> {
     Ok(())
 }
 
-fn whole(line: &[u8]) -> Result<Entry<'_>, BadReason> {
+fn whole(line: &[u8], fast: bool) -> Result<Entry<'_>, BadReason> {
     let Some(start) = memchr::memchr(b'{', line) else { return Err(reason_without_json(line)) };
     let body = line.get(start..).unwrap_or_default();
     let body = std::str::from_utf8(body).map_err(|_| BadReason::NotUtf8)?;
-    if let Some(entry) = scan(body) {
+    if let Some(entry) = fast.then(|| scan(body)).flatten() {
         return Ok(entry);
     }
     serde_json::from_str(body).map_err(|error| match error.classify() {

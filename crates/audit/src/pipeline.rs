@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::identity::Own;
 use crate::managed::ManagedPaths;
 use crate::pairs::Pairs;
-use crate::parse::{BadLine, BadReason, check, parse};
+use crate::parse::{BadLine, BadReason, check, parse_by};
 use crate::rules::{RuleBook, RuleId};
 use crate::scan::Callers;
 use crate::tally::{BadPlace, Tally, TallySnapshot};
@@ -56,6 +56,7 @@ pub struct Pipeline {
     pub paths: ManagedPaths,
     /// What Keyward did itself.
     pub own: Own,
+    shortcuts: bool,
     callers: Callers,
     pairs: Pairs,
     /// What the rules are shown where no managed secret is touched.
@@ -82,6 +83,7 @@ impl Pipeline {
             rules: RuleBook::defaults(),
             paths: ManagedPaths::default(),
             own: Own::default(),
+            shortcuts: true,
             callers: Callers::default(),
             pairs: Pairs::default(),
             empty: Usage::default(),
@@ -91,6 +93,11 @@ impl Pipeline {
             bad: Default::default(),
             first_entry: None,
         }
+    }
+
+    /// The same without the fast ways of reading a line: what they are held against.
+    pub fn by_serde_alone() -> Self {
+        Self { shortcuts: false, ..Self::default() }
     }
 
     /// The pipeline that was at rest.
@@ -107,8 +114,8 @@ impl Pipeline {
     /// Takes in one line, without its newline, read at `now`.
     pub fn line(&mut self, line: &[u8], place: Place, now: Timestamp, usage: &mut impl UsageDoor) {
         let mut entry = Entry::default();
-        let known = self.callers.scan(line, &mut entry);
-        let read = if known { check(&entry) } else { parse(line).map(|parsed| entry = parsed) };
+        let known = self.shortcuts && self.callers.scan(line, &mut entry);
+        let read = if known { check(&entry) } else { parse_by(line, self.shortcuts).map(|parsed| entry = parsed) };
         if let Err(BadLine { reason }) = read {
             return self.bad_line(BadPlace { reason, place, length: line.len() as u64, seen: now });
         }
@@ -133,7 +140,7 @@ impl Pipeline {
                 usage.observe(&fact, managed, &self.own);
             });
         }
-        if !known {
+        if self.shortcuts && !known {
             self.callers.learn(line);
         }
         if !self.new.is_empty() {

@@ -34,6 +34,19 @@ fn each_call_of_real_logs_is_counted_once() {
 }
 
 #[test]
+fn fast_and_slow_ways_come_to_the_same() {
+    let [mut fast, mut slow] = [Pipeline::default(), Pipeline::by_serde_alone()];
+    for _ in 0..4 {
+        for log in [VAULT, OPENBAO] {
+            run(&mut fast, log.as_bytes());
+            run(&mut slow, log.as_bytes());
+        }
+    }
+    assert_eq!(fast.take_found(), slow.take_found());
+    assert_eq!(fast.snapshot(), slow.snapshot());
+}
+
+#[test]
 fn latency_and_what_never_had_its_other_half_are_counted() {
     let mut pipeline = Pipeline::default();
     let line = |seconds: i64, kind: &'static str, id: &str| {

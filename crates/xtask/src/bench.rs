@@ -46,7 +46,7 @@ pub(crate) fn audit(log: Option<&Path>) -> Result<()> {
     let mut build = cargo::cargo()?;
     build.args(["build", "--release", "--package", "keyward-bench"]);
     cargo::run("cargo build", build)?;
-    let bench = target()?.join("release/keyward-bench");
+    let bench = cargo::target()?.join("release/keyward-bench");
     let folder = run_folder()?;
     let whole = match log {
         Some(log) => log.to_owned(),
@@ -154,11 +154,6 @@ fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn target() -> Result<PathBuf> {
-    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    Ok(named.map_or(cargo::root()?.join("target"), |dir| dir))
 }
 
 #[cfg(test)]

@@ -16,6 +16,12 @@ pub(crate) fn root() -> Result<PathBuf> {
     Ok(root.to_owned())
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    Ok(named.map_or(root()?.join("target"), |dir| dir))
+}
+
 /// The cargo that runs us, else the one on `PATH`, with the workspace as its working folder.
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -53,6 +53,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "keyward-harness", may: &[], never: &["tokio"] },
     Room { name: "keyward-tests", may: &["keyward-harness"], never: &[] },
+    Room { name: "keyward-fuzz", may: &["keyward", "keyward-audit", "keyward-tail"], never: &[] },
     Room { name: "keyward-bench", may: &["keyward-audit", "keyward-tail"], never: RUNTIME_AND_NET },
     Room { name: "xtask", may: &["keyward-harness"], never: &[] },
 ];

@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod fuzz;
 mod image;
 mod layers;
 mod promtool;
@@ -37,6 +38,8 @@ Usage: cargo xtask <CHORE>
                    Measure the way of an audit line, file to figures with all rules and usage on, beside jq, mtail, grep -c, a
                    loop over serde_json::Value and a plain scan for newlines: one core, one run, as ratios (some three
                    minutes). On a log of its own, shaped like Vault's, or on LOG
+  fuzz [TARGET] [--seconds N]
+                   Fuzz what strangers can write: line, tail-state, config, or all three; for a minute, or N seconds
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
                    import which. A test does the same
   help             Print this
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         ["image"] => image::run(),
         ["bench", "audit"] => bench::audit(None),
         ["bench", "audit", log] => bench::audit(Some(Path::new(log))),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy(),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use keyward_harness::{FULL_ENV, KEYWARD_ENV, RUN_ENV, SERVERS_ENV, Servers, end_run, leftovers, run_folder, run_id, say};
 
-use crate::{cargo, promtool, setup};
+use crate::{cargo, fuzz, promtool, setup};
 
 /// How long watchers may take to clear up after the test processes, which they do at the same time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let scratch = scratch()?;
     let ready = report.step("setup", setup::run)
         && report.step("build the daemon", build_daemon)
+        && report.step("build the fuzz targets", fuzz::build)
         && report.step("build the tests", || cargo::run("cargo test --no-run", cargo_test(arguments, &["--no-run"])?));
     if ready {
         let mut described = None;
@@ -63,7 +64,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             Ok(())
         });
         if let (true, Some(described)) = (started, described) {
+            let mut fuzzing = None;
+            report.step("start fuzzing", || {
+                fuzzing = Some(fuzz::start(None, fuzz::A_MINUTE)?);
+                Ok(())
+            });
             report.step("tests", || run_tests(arguments, full, &described, &scratch));
+            if let Some(fuzzing) = fuzzing {
+                report.step("fuzzing: each target for a minute, beside the tests", || fuzzing.wait());
+            }
             report.step("no file of a test is left", || nothing_in(&scratch, PATIENCE));
         }
         report.step("alert rules", alert_rules);

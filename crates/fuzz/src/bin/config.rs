@@ -1,0 +1,4 @@
+//! `config` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyward_fuzz::config(data));

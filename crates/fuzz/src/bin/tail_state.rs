@@ -1,0 +1,4 @@
+//! `tail_state` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| keyward_fuzz::tail_state(data));
