@@ -50,7 +50,7 @@ pub(crate) fn audit(log: Option<&Path>) -> Result<()> {
     let folder = run_folder()?;
     let whole = match log {
         Some(log) => log.to_owned(),
-        None => made(&bench, &folder)?,
+        None => made(&bench, folder)?,
     };
     let few = folder.join("few.jsonl");
     let (lines, bytes, few_lines) = cut(&whole, &few)?;
@@ -140,14 +140,14 @@ fn minutes_and_seconds(text: &str) -> Option<f64> {
 fn table(runners: &[Runner], bytes_per_line: f64) -> String {
     let speed = |runner: &Runner| runner.lines / median(&runner.seconds).max(0.001);
     let keyward = runners.first().map(speed).unwrap_or_default();
-    let mut out = format!("\n{:<34} {:>12} {:>8} {:>22}\n", "", "lines/s", "GB/s", "keyward is so fast");
-    for runner in runners {
+    let head = format!("\n{:<34} {:>12} {:>8} {:>22}", "", "lines/s", "GB/s", "keyward is so fast");
+    let rows = runners.iter().map(|runner| {
         let lines = speed(runner);
         let ratio = format!("{:.2} times", keyward / lines);
-        out.push_str(&format!("{:<34} {lines:>12.0} {:>8.2} {ratio:>22}\n", runner.name, lines * bytes_per_line / 1e9));
-    }
-    out.push_str("\nMedians of the processor time, one core, all in this run. Keyward: file to figures with all rules and usage on.");
-    out
+        format!("{:<34} {lines:>12.0} {:>8.2} {ratio:>22}", runner.name, lines * bytes_per_line / 1e9)
+    });
+    let foot = "\nMedians of the processor time, one core, all in this run. Keyward: file to figures with all rules and usage on.";
+    [head].into_iter().chain(rows).chain([foot.to_owned()]).collect::<Vec<_>>().join("\n")
 }
 
 fn median(values: &[f64]) -> f64 {
