@@ -5,6 +5,7 @@
 mod foreign;
 mod formats;
 mod issued;
+mod reconciled;
 mod redis;
 mod retire;
 mod scenes;
