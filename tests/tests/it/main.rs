@@ -12,6 +12,7 @@ mod exported;
 mod issued;
 mod leaks;
 mod pause;
+mod plan;
 mod provider;
 mod reconcile;
 mod redis;

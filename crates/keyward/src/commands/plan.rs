@@ -73,7 +73,8 @@ fn slots(secret: &SecretView, config: Option<&SecretConfig>, from: Timestamp, to
     let policy = &config.policy;
     let but = but(secret);
     let mut rows = Vec::new();
-    let mut after = from;
+    // A slot at the very beginning belongs to the period, one at its end to the next.
+    let mut after = from.checked_sub(1.nanosecond()).unwrap_or(from);
     while let Some(at) = policy.schedule.next_after(after).filter(|at| *at < to) {
         if rows.len() == MOST_SLOTS {
             output::note(&format!("keyward: of {} only the first {MOST_SLOTS} slots are listed; name a shorter period", secret.name));
