@@ -24,6 +24,7 @@ record_mount = "kw"
 name = "vault-1"
 url = "https://vault-1:8200"
 audit_log = "/vault/logs/audit.log"
+audit_format = "cri"
 
 [class.database]
 schedule = "30 2 * * 0"
@@ -167,6 +168,7 @@ fn what_is_written_is_what_comes_out() {
     let role_id = SecretRef::File("/run/secrets/role-id".into());
     assert_eq!(config.vault.auth, Some(Auth::AppRole { mount: "approle".into(), role_id, secret_id }));
     assert_eq!(config.vault.nodes[0].audit_log.as_deref(), Some(Path::new("/vault/logs/audit.log")));
+    assert_eq!(config.vault.nodes[0].audit_format, keyward_tail::Format::Cri);
     let names: Vec<&str> = config.secrets.iter().map(|s| s.kind.name()).collect();
     assert_eq!(names, ["postgres-two-users", "postgres-password", "vault-static-role", "manual", "random", "jwt-hmac"]);
     assert_eq!(config.audit_rules[0].allow.as_ref().map(|a| a.display_names.clone()), Some(vec!["token-break-glass".to_owned()]));

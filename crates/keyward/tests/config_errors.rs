@@ -65,7 +65,7 @@ fn a_sound_secret_passes() {
 
 #[test]
 fn sections_and_keys() {
-    check(include_str!("config_errors/sections.txt"), 41);
+    check(include_str!("config_errors/sections.txt"), 43);
 }
 
 #[test]

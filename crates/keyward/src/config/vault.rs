@@ -10,6 +10,7 @@ use super::duration;
 use super::problem::Problems;
 use super::reference::{SecretRef, absolute_path};
 use super::section::Section;
+use keyward_tail::Format;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct NodeConfig {
     pub url: Url,
     /// Its audit log, if this daemon can read it.
     pub audit_log: Option<PathBuf>,
+    /// How lines stand in it: `audit_format` is `plain` (the default), `cri` (Kubernetes) or `docker` (its json-file driver).
+    pub audit_format: Format,
 }
 
 /// What stands in the file, each with its place.
@@ -259,6 +262,7 @@ fn read_nodes(sections: Vec<Section<'_>>) -> Vec<NodeConfig> {
         let name = section.parsed("name", super::secret::name);
         let url = section.parsed("url", server_address);
         let audit_log = section.parsed("audit_log", absolute_path);
+        let audit_format = section.choice("audit_format", &[("plain", Format::Plain), ("cri", Format::Cri), ("docker", Format::Docker)]);
         let problems = section.problems();
         section.finish(&[("name", "give the node a name for metrics and alerts"), ("url", "give the node's own address")]);
         let (Some(name), Some(url)) = (name, url) else { continue };
@@ -268,7 +272,15 @@ fn read_nodes(sections: Vec<Section<'_>>) -> Vec<NodeConfig> {
         if let Some(log) = audit_log.as_ref().filter(|log| nodes.iter().any(|n| n.audit_log.as_ref() == Some(log.get_ref()))) {
             problems.at(&log.span(), "two [[vault.node]] have the same audit_log; every line would count twice".to_owned());
         }
-        nodes.push(NodeConfig { name: name.into_inner(), url: url.into_inner(), audit_log: audit_log.map(Spanned::into_inner) });
+        if let (Some(format), None) = (&audit_format, &audit_log) {
+            problems.at(&format.span(), "audit_format is set without an audit_log; name the file, or remove it".to_owned());
+        }
+        nodes.push(NodeConfig {
+            name: name.into_inner(),
+            url: url.into_inner(),
+            audit_log: audit_log.map(Spanned::into_inner),
+            audit_format: audit_format.map(Spanned::into_inner).unwrap_or_default(),
+        });
     }
     nodes
 }

@@ -45,6 +45,11 @@ impl Inbox {
         self.tell(|news| news.woken = true);
     }
 
+    /// Whether the thread is to end; for a look between two chunks of a long log.
+    pub fn stops(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).stop
+    }
+
     /// Waits for news, at most so long. `stop` stays.
     pub fn wait(&self, limit: Duration) -> News {
         let news = self.0.lock().unwrap_or_else(PoisonError::into_inner);

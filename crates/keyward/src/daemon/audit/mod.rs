@@ -19,6 +19,7 @@ use crate::config::NodeConfig;
 use inbox::Inbox;
 use jiff::Timestamp;
 use keyward_audit::RuleBook;
+use keyward_tail::Format;
 use managed::{Splits, Wanted};
 use own::Marks;
 use reading::Reading;
@@ -33,9 +34,16 @@ const TURN: Duration = Duration::from_secs(2);
 /// Mounts and our own marks are asked for again after so long.
 const ASK: Duration = Duration::from_mins(1);
 
+/// A log to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Log {
+    path: PathBuf,
+    format: Format,
+}
+
 /// One followed log.
 struct Followed {
-    path: PathBuf,
+    log: Log,
     inbox: Arc<Inbox>,
     thread: std::thread::JoinHandle<()>,
     hint: tokio::task::JoinHandle<()>,
@@ -75,12 +83,12 @@ struct Task {
 impl Task {
     /// Starts and ends threads, as the configuration says.
     async fn follow(&mut self, live: &Arc<Live>) {
-        let wanted: BTreeMap<String, PathBuf> =
-            live.config.vault.nodes.iter().filter_map(|n: &NodeConfig| Some((n.name.clone(), n.audit_log.clone()?))).collect();
+        let log = |n: &NodeConfig| Some((n.name.clone(), Log { path: n.audit_log.clone()?, format: n.audit_format }));
+        let wanted: BTreeMap<String, Log> = live.config.vault.nodes.iter().filter_map(log).collect();
         let gone: Vec<String> = self
             .followed
             .iter()
-            .filter(|(n, f)| wanted.get(*n) != Some(&f.path) || f.thread.is_finished())
+            .filter(|(n, f)| wanted.get(*n) != Some(&f.log) || f.thread.is_finished())
             .map(|(n, _)| n.clone())
             .collect();
         for node in gone {
@@ -88,12 +96,12 @@ impl Task {
         }
         let mut coverages = BTreeMap::new();
         let mut changed = self.told.as_ref().is_none_or(|told| !Arc::ptr_eq(told, live));
-        for (node, path) in wanted {
+        for (node, log) in wanted {
             if self.followed.contains_key(&node) {
                 continue;
             }
             changed = true;
-            match self.start(&node, path.clone()).await {
+            match self.start(&node, log).await {
                 Ok(coverage) => drop(coverages.insert(node, coverage)),
                 Err(why) => {
                     let next = "Nothing in this log is followed until that is mended and the daemon is started again.";
@@ -107,11 +115,11 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, node: &str, path: PathBuf) -> Result<Arc<std::sync::Mutex<crate::ports::Coverage>>, String> {
+    async fn start(&mut self, node: &str, log: Log) -> Result<Arc<std::sync::Mutex<crate::ports::Coverage>>, String> {
         let state = self.shared.store.load_audit(node).await.map_err(|e| e.to_string())?;
         let quiet_about = state.is_none().then(Timestamp::now);
         let inbox = Arc::new(Inbox::default());
-        let reading = Reading::open(Arc::clone(&self.shared), node, path.clone(), state, Arc::clone(&inbox))?;
+        let reading = Reading::open(Arc::clone(&self.shared), node, log.clone(), state, Arc::clone(&inbox))?;
         let coverage = reading.coverage();
         self.brief(&inbox);
         let runtime = tokio::runtime::Handle::current();
@@ -119,8 +127,8 @@ impl Task {
             .name(format!("audit {node}"))
             .spawn(move || reading.run(&runtime, quiet_about))
             .map_err(|e| format!("no thread could be started: {e}"))?;
-        let hint = tokio::spawn(wake_on_change(path.clone(), Arc::clone(&inbox)));
-        self.followed.insert(node.to_owned(), Followed { path, inbox, thread, hint, silence: Silence::default() });
+        let hint = tokio::spawn(wake_on_change(log.path.clone(), Arc::clone(&inbox)));
+        self.followed.insert(node.to_owned(), Followed { log, inbox, thread, hint, silence: Silence::default() });
         Ok(coverage)
     }
 
@@ -209,7 +217,7 @@ impl Task {
             match followed.silence.look(Instant::now(), view.lines, armed, answered) {
                 Heard::Nothing => {}
                 Heard::Speaks => self.shared.alerts.resolve(told::silent_key(node), "the audit log speaks again"),
-                Heard::Silent => self.shared.alerts.raise(told::silent(node, &followed.path, Timestamp::now())),
+                Heard::Silent => self.shared.alerts.raise(told::silent(node, &followed.log.path, Timestamp::now())),
             }
         }
     }

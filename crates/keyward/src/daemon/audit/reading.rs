@@ -2,6 +2,7 @@
 //!
 //! It blocks on files, so it is a thread and no task. What it must know of the world comes through its [`Inbox`].
 
+use super::Log;
 use super::counts::Counts;
 use super::inbox::{Inbox, News};
 use super::managed::{Splits, Wanted};
@@ -35,7 +36,8 @@ pub struct Reading {
     follower: Follower,
     mind: Mind,
     inbox: Arc<Inbox>,
-    committed: Instant,
+    /// `None` before the first time, which is as soon as the log was looked at: from then on a start finds its place.
+    committed: Option<Instant>,
     dirty: bool,
     in_trouble: bool,
     /// The findings since the last commit, at most [`KEPT`].
@@ -73,9 +75,10 @@ impl Reading {
     ///
     /// # Errors
     /// Why the place that was left cannot be read back.
-    pub fn open(shared: Arc<Shared>, node: &str, path: PathBuf, state: Option<AuditState>, inbox: Arc<Inbox>) -> Result<Self, String> {
+    pub fn open(shared: Arc<Shared>, node: &str, log: Log, state: Option<AuditState>, inbox: Arc<Inbox>) -> Result<Self, String> {
         let checkpoint = state.as_ref().map(|s| Checkpoint::decode(&s.checkpoint_json)).transpose().map_err(|e| e.to_string())?;
-        let follower = Follower::open(&path, checkpoint, Options::default()).map_err(|e| e.to_string())?;
+        let options = Options { format: log.format, ..Options::default() };
+        let follower = Follower::open(&log.path, checkpoint, options).map_err(|e| e.to_string())?;
         let saved = state.as_ref().and_then(|s| serde_json::from_str(&s.metrics_json).ok()).unwrap_or_default();
         let marks: Marks = state.as_ref().and_then(|s| serde_json::from_str(&s.counters_json).ok()).unwrap_or_default();
         let usage = state.as_ref().and_then(|s| serde_json::from_str(s.usage_json.as_deref()?).ok());
@@ -92,12 +95,12 @@ impl Reading {
         Ok(Self {
             shared,
             node: node.to_owned(),
-            path,
+            path: log.path,
             follower,
             mind,
             inbox,
-            committed: Instant::now(),
-            dirty: false,
+            committed: None,
+            dirty: state.is_none(),
             in_trouble: false,
             found: Vec::new(),
         })
@@ -111,8 +114,7 @@ impl Reading {
     /// Reads until told to stop.
     pub fn run(mut self, runtime: &Handle, mut quiet_about: Option<Timestamp>) {
         loop {
-            let news = self.inbox.wait(if self.dirty { LOOK.min(COMMIT) } else { LOOK });
-            let stop = news.stop;
+            let news = self.inbox.wait(LOOK);
             self.mind.hear(news);
             loop {
                 let began = Timestamp::now();
@@ -122,8 +124,13 @@ impl Reading {
                     self.mind.coverage.lock().caught_up(began);
                     break;
                 }
+                // A long log is left where it stands; the next start goes on there.
+                if self.inbox.stops() {
+                    break;
+                }
                 self.commit_in_time(runtime, false);
             }
+            let stop = self.inbox.stops();
             quiet_about = quiet_about.filter(|_| self.follower.bytes_behind() > 0);
             self.commit_in_time(runtime, stop);
             if stop {
@@ -223,10 +230,10 @@ impl Reading {
 
     /// Writes the place down with all that the lines before it caused, in one transaction.
     fn commit_in_time(&mut self, runtime: &Handle, now_at_once: bool) {
-        if !self.dirty || (!now_at_once && self.committed.elapsed() < COMMIT) {
+        if !self.dirty || (!now_at_once && self.committed.is_some_and(|at| at.elapsed() < COMMIT)) {
             return;
         }
-        self.committed = Instant::now();
+        self.committed = Some(Instant::now());
         let now = Timestamp::now();
         self.mind.coverage.lock().usage.expire(now, USAGE_AGE);
         match self.commit(now).map(|commit| runtime.block_on(self.shared.store.commit_audit(commit))) {
