@@ -36,6 +36,7 @@ pub use full::{FULL_ENV, full};
 pub use keyward::{KEYWARD_ENV, keyward_binary};
 pub use leaks::Leak;
 pub use leftovers::{Leftovers, leftovers};
+pub use packages::logrotate;
 pub use postgres::{Held, PostgresServer};
 pub use process::{Process, Signal, Stop};
 pub use prometheus::{AlertmanagerServer, PrometheusServer};

@@ -3,6 +3,7 @@
 //! Never installs what is there already, never starts a package's service, and never guesses on another distribution.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "redis-server", purpose: "Redis", present: || on_path(&["redis-server"]) && on_path(&["redis-cli"]) },
     Package { name: "python3-aiosmtpd", purpose: "the SMTP server", present: || crate::smtp::python().is_some() },
     Package { name: "prometheus", purpose: "Prometheus and promtool", present: || on_path(&["prometheus"]) && on_path(&["promtool"]) },
+    Package { name: "logrotate", purpose: "rotated audit logs", present: || logrotate_found().is_some() },
     Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
 ];
 
@@ -39,6 +41,19 @@ pub const FOR_BENCH: &[Package] = &[
     Package { name: "jq", purpose: "jq, to compare with", present: || on_path(&["jq"]) },
     Package { name: "mtail", purpose: "mtail, to compare with", present: || on_path(&["mtail"]) },
 ];
+
+fn logrotate_found() -> Option<PathBuf> {
+    // It stands where only the superuser's PATH leads.
+    find_program(&["logrotate"], &["/usr/sbin/logrotate"])
+}
+
+/// The `logrotate` program.
+///
+/// # Panics
+/// When it is not installed.
+pub fn logrotate() -> PathBuf {
+    crate::or_panic(logrotate_found().context("there is no logrotate: run `cargo xtask setup`, or apt-get install logrotate"))
+}
 
 /// Whether one of the programs `names` is on `PATH`.
 pub fn on_path(names: &[&str]) -> bool {
