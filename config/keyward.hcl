@@ -6,7 +6,8 @@
 # `token_period` lets the token be renewed without end; without it, it dies at the system's maximum and rotations stop.
 # Nobody else should have a policy over `keyward/`: it holds the new values while a rotation is under way.
 
-# Keyward's own records: the lock, the memory, and the new value while it is staged. Its own mount, so a wildcard is safe.
+# Keyward's own records: the lock, the memory, and the new value while it is staged. Its own mount, so a wildcard is safe. The canary
+# reads below `keyward/data/canary/`, where nothing stands: a call that is made to be found again in the audit log.
 path "keyward/data/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -164,4 +165,12 @@ path "sys/leases/count" {
 # Optional: see that an audit device exists and where it writes. It needs sudo; without it `check` says "cannot see", no more.
 # path "sys/audit" {
 #   capabilities = ["read", "sudo"]
+# }
+
+# Optional: signatures under the evidence over the audit log, for `sign = "transit/keyward-audit"` in [audit.evidence].
+# path "transit/sign/keyward-audit" {
+#   capabilities = ["update"]
+# }
+# path "transit/verify/keyward-audit" {
+#   capabilities = ["update"]
 # }

@@ -15,6 +15,7 @@
 //! Invariant: whatever a log contains, memory stays below the bounds named by the constants of each module.
 
 mod entry;
+mod evidence;
 mod fact;
 mod finding;
 mod identity;
@@ -32,6 +33,10 @@ mod usage;
 mod words;
 
 pub use entry::{Auth, Entry, Namespace, PolicyResults, Request, Response, TokenMade};
+pub use evidence::{
+    Chain, ChainSnapshot, Comparison, Difference, LINES_PER_SEGMENT, MAX_HELD, Segment, SegmentAtRest, Spot, Verdict, Where, from_hex, hex,
+    line_digest, statement,
+};
 pub use fact::{Fact, NewToken, Phase};
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, Own};

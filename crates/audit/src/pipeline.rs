@@ -23,6 +23,9 @@ pub const PAIR_AGE: SignedDuration = SignedDuration::from_mins(5);
 /// of one rule hides no other.
 pub const MAX_KEPT_PER_RULE: usize = 64;
 
+/// How many canaries are told at once; nobody makes so many, so that more are somebody else's.
+const MAX_HEARD: usize = 64;
+
 /// Where the readers of secrets are remembered. The daemon shares its memory with others and locks it; it is asked for only at the few
 /// lines that touch a managed secret.
 pub trait UsageDoor {
@@ -58,6 +61,10 @@ pub struct Pipeline {
     pub own: Own,
     shortcuts: bool,
     callers: Callers,
+    /// How the paths begin that Keyward calls only to find them again in the log; what follows is a nonce.
+    pub canary: Option<String>,
+    /// The nonces of canaries that were found since this was last asked.
+    heard: Vec<String>,
     pairs: Pairs,
     /// What the rules are shown where no managed secret is touched.
     empty: Usage,
@@ -85,6 +92,8 @@ impl Pipeline {
             own: Own::default(),
             shortcuts: true,
             callers: Callers::default(),
+            canary: None,
+            heard: Vec::new(),
             pairs: Pairs::default(),
             empty: Usage::default(),
             new: Vec::new(),
@@ -128,6 +137,11 @@ impl Pipeline {
         // A request whose response follows touches nothing yet.
         let managed = if fact.counts() {
             self.tally.call(&fact, paired);
+            if let Some(nonce) = self.canary.as_ref().and_then(|begins| fact.path.strip_prefix(begins.as_str()))
+                && self.heard.len() < MAX_HEARD
+            {
+                self.heard.push(nonce.chars().take(64).collect());
+            }
             self.paths.touch(&fact)
         } else {
             None
@@ -171,6 +185,11 @@ impl Pipeline {
     pub fn take_found(&mut self) -> Vec<Finding> {
         self.kept = Default::default();
         std::mem::take(&mut self.found)
+    }
+
+    /// The nonces of canaries that were found since this was last asked. Anybody may call such a path: only who made a nonce knows it.
+    pub fn take_heard(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Why lines were no entries since this was last asked, each reason once.

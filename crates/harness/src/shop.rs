@@ -166,6 +166,8 @@ impl<'a> Shop<'a> {
             ("auth/token/renew-self".into(), "\"update\""),
             ("sys/capabilities-self".into(), "\"update\""),
             ("sys/audit-hash/file".into(), "\"update\""),
+            ("transit/sign/keyward-audit".into(), "\"update\""),
+            ("transit/verify/keyward-audit".into(), "\"update\""),
         ];
         rules.map(|(path, capabilities)| format!("path \"{path}\" {{ capabilities = [{capabilities}] }}\n")).concat()
     }

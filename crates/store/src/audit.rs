@@ -2,6 +2,7 @@
 //!
 //! It never looks inside, so that a change of an owner's format is no change of the store's.
 
+use crate::trail::Trail;
 use jiff::{SignedDuration, Timestamp};
 
 /// How many findings are kept; the oldest go first.
@@ -40,7 +41,7 @@ pub struct Finding {
 }
 
 /// A place in a node's audit log, and all that the lines before it caused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditCommit {
     /// The node.
     pub node: String,
@@ -56,6 +57,8 @@ pub struct AuditCommit {
     pub findings: Vec<Finding>,
     /// Alert book and outbox after these findings were raised; `None` leaves what is stored.
     pub alerts: Option<AlertState>,
+    /// Evidence, sightings, gaps, calls.
+    pub trail: Trail,
     /// When.
     pub at: Timestamp,
 }
@@ -71,6 +74,8 @@ pub struct AuditState {
     pub metrics_json: String,
     /// Who reads what; `None` if it was never committed.
     pub usage_json: Option<String>,
+    /// The state of the evidence's chain; `None` if it was never committed.
+    pub chain_json: Option<String>,
     /// When it was committed.
     pub saved: Timestamp,
 }

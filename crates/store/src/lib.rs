@@ -17,6 +17,7 @@ mod path;
 mod rotation;
 mod sqlite;
 mod state_dir;
+mod trail;
 
 pub use audit::{AlertState, AuditCommit, AuditState, Finding, MAX_FINDINGS};
 pub use error::StoreError;
@@ -24,8 +25,10 @@ pub use path::sqlite_path;
 pub use rotation::{LastSuccess, MAX_EVENTS_PER_ROTATION, MAX_ROTATIONS, Rotation, RotationEvent};
 pub use sqlite::{Opened, Sqlite};
 pub use state_dir::{InstanceId, StateDir};
+pub use trail::{Calls, Gap, MAX_SEGMENTS, Seal, Segment, Sighting, Trail};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 /// The most rows that one reading call returns, whatever was asked for.
 pub const MAX_READ: usize = 10_000;
@@ -72,6 +75,33 @@ pub trait Store: Send + Sync {
 
     /// The latest findings, newest first.
     async fn findings(&self, limit: usize) -> Result<Vec<Finding>, StoreError>;
+
+    /// The findings of a period, oldest first: from one moment up to, and not including, another.
+    async fn findings_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Finding>, StoreError>;
+
+    /// The rotations that began in a period, oldest first.
+    async fn rotations_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Rotation>, StoreError>;
+
+    /// The nodes whose logs are or were followed.
+    async fn audit_nodes(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Who came from where, as a node's log showed it, latest first.
+    async fn sightings(&self, node: &str) -> Result<Vec<Sighting>, StoreError>;
+
+    /// Evidence of a node's log, oldest first: at most [`MAX_READ`] segments whose first line comes after line `above`.
+    async fn segments(&self, node: &str, above: u64) -> Result<Vec<Segment>, StoreError>;
+
+    /// Keeps a signed checkpoint.
+    async fn record_seal(&self, seal: Seal) -> Result<(), StoreError>;
+
+    /// The signed checkpoints of a node's log, newest first.
+    async fn seals(&self, node: &str) -> Result<Vec<Seal>, StoreError>;
+
+    /// Where lines may be missing, of a period, oldest first.
+    async fn gaps_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Gap>, StoreError>;
+
+    /// Calls by day, of the days that begin in a period.
+    async fn calls_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Calls>, StoreError>;
 
     /// Keeps a small value under a name.
     async fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError>;

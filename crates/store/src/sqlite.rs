@@ -9,12 +9,14 @@ mod history;
 mod rows;
 mod schema;
 mod thread;
+mod trail;
 
 pub use file::Opened;
 
 use crate::audit::{AlertState, AuditCommit, AuditState, Finding};
 use crate::error::StoreError;
 use crate::rotation::{LastSuccess, Rotation, RotationEvent};
+use crate::trail::{Calls, Gap, Seal, Segment, Sighting};
 use crate::{MAX_READ, Store};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -124,6 +126,45 @@ impl Store for Sqlite {
 
     async fn findings(&self, limit: usize) -> Result<Vec<Finding>, StoreError> {
         self.call("reading findings", move |db| alerts::findings(db, bounded(limit))).await
+    }
+
+    async fn findings_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        self.call("reading findings", move |db| alerts::findings_between(db, from, to, bounded(MAX_READ))).await
+    }
+
+    async fn rotations_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Rotation>, StoreError> {
+        self.call("reading rotations", move |db| history::rotations_between(db, from, to, bounded(MAX_READ))).await
+    }
+
+    async fn audit_nodes(&self) -> Result<Vec<String>, StoreError> {
+        self.call("reading the followed nodes", |db| trail::nodes(db)).await
+    }
+
+    async fn sightings(&self, node: &str) -> Result<Vec<Sighting>, StoreError> {
+        let node = node.to_owned();
+        self.call("reading who came from where", move |db| trail::sightings(db, &node)).await
+    }
+
+    async fn segments(&self, node: &str, above: u64) -> Result<Vec<Segment>, StoreError> {
+        let node = node.to_owned();
+        self.call("reading evidence", move |db| trail::segments(db, &node, above, bounded(MAX_READ))).await
+    }
+
+    async fn record_seal(&self, seal: Seal) -> Result<(), StoreError> {
+        self.call("keeping a signed checkpoint", move |db| trail::record_seal(db, &seal)).await
+    }
+
+    async fn seals(&self, node: &str) -> Result<Vec<Seal>, StoreError> {
+        let node = node.to_owned();
+        self.call("reading signed checkpoints", move |db| trail::seals(db, &node, bounded(MAX_READ))).await
+    }
+
+    async fn gaps_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Gap>, StoreError> {
+        self.call("reading gaps", move |db| trail::gaps(db, from, to, bounded(MAX_READ))).await
+    }
+
+    async fn calls_between(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Calls>, StoreError> {
+        self.call("reading calls by day", move |db| trail::calls(db, from, to, bounded(MAX_READ))).await
     }
 
     async fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {

@@ -143,7 +143,17 @@ impl Client {
     }
 
     async fn exchange<E: Endpoint>(&self, call: &Call<'_, E>, forward: bool) -> Result<Answer, VaultError> {
-        let request = self.request(call, forward)?;
+        self.exchange_at(&self.0.base, call, forward).await
+    }
+
+    /// Sends a call once to another node than the configured address; a 404 is an answer too.
+    pub(crate) async fn ask_at<E: Endpoint>(&self, base: &str, call: &Call<'_, E>) -> Result<(), VaultError> {
+        let answer = self.exchange_at(base, call, false).await?;
+        if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(self.refused(call, &answer)) }
+    }
+
+    async fn exchange_at<E: Endpoint>(&self, base: &str, call: &Call<'_, E>, forward: bool) -> Result<Answer, VaultError> {
+        let request = self.request(base, call, forward)?;
         let limit = if call.database { self.0.timeouts.database } else { self.0.timeouts.request };
         self.0.transport.send(request, limit).await.map_err(|broken| {
             let errors = if broken.why.is_empty() { vec![] } else { vec![broken.why] };
@@ -156,7 +166,7 @@ impl Client {
     }
 
     /// The request as vaultrs' endpoint and middleware make it (version, token, namespace), and what they lack.
-    fn request<E: Endpoint>(&self, call: &Call<'_, E>, forward: bool) -> Result<http::Request<Vec<u8>>, VaultError> {
+    fn request<E: Endpoint>(&self, base: &str, call: &Call<'_, E>, forward: bool) -> Result<http::Request<Vec<u8>>, VaultError> {
         let own = self.token();
         let token = match call.identity {
             Identity::Own => own.as_deref(),
@@ -169,7 +179,7 @@ impl Client {
             wrap: call.wrap.map(|ttl| format!("{}s", ttl.as_secs().max(1))),
             namespace: self.0.namespace.clone(),
         };
-        let mut request = call.endpoint.request(&self.0.base).map_err(|_| unbuildable(&call.attempted))?;
+        let mut request = call.endpoint.request(base).map_err(|_| unbuildable(&call.attempted))?;
         let dressed = stock.request(&call.endpoint, &mut request);
         stock.token.zeroize();
         dressed.map_err(|_| unbuildable(&call.attempted))?;

@@ -14,6 +14,7 @@
 
 mod approle;
 mod call;
+mod canary;
 mod client;
 mod database;
 mod error;
@@ -21,6 +22,7 @@ mod health;
 mod kv;
 mod mounts;
 mod path;
+mod signing;
 mod sys;
 mod tls;
 mod token;

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
 mod audit;
+mod audit_evidence;
 mod audit_follow;
 mod audit_replay;
+mod audit_report;
 mod bad_input;
 mod check;
 mod document;

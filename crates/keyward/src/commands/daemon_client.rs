@@ -2,6 +2,7 @@
 
 use crate::daemon::board::Status;
 use crate::daemon::control::Said;
+use crate::ports::SecretUsage;
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -48,6 +49,16 @@ impl Daemon {
     pub async fn status(&self) -> Result<Status> {
         let body = tokio::time::timeout(LIMIT, self.whole(Method::GET, "/status")).await.context("the daemon does not answer")??;
         serde_json::from_slice(&body).context("the daemon's status is of another version of Keyward")
+    }
+
+    /// Who reads a secret.
+    ///
+    /// # Errors
+    /// When it does not answer, or is of a version that cannot say.
+    pub async fn usage(&self, name: &str) -> Result<SecretUsage> {
+        let path = format!("/usage/{name}");
+        let body = tokio::time::timeout(LIMIT, self.whole(Method::GET, &path)).await.context("the daemon does not answer")??;
+        serde_json::from_slice(&body).context("the daemon's answer is of another version of Keyward")
     }
 
     /// Has it send a test notice by every way.

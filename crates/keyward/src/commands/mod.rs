@@ -15,6 +15,7 @@ pub mod reconcile;
 pub mod rotate;
 mod setup;
 pub mod status;
+mod usage;
 
 pub use alone::Alone;
 pub use daemon_client::{Daemon, person};

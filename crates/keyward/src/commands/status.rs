@@ -3,14 +3,17 @@
 use super::alone::{Alone, unknown};
 use super::daemon_client::Daemon;
 use super::output::{self, Output};
+use super::usage::{self, Source};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::board::{AuditView, Status};
 use crate::daemon::requests::{self, Refusal};
+use crate::ports::SecretUsage;
 use crate::records;
 use crate::view::{self, Beside, SecretView, UseView, whole_seconds};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Prints the status of all secrets, or of one in detail.
@@ -23,6 +26,7 @@ pub async fn run(config: Config, environment: &Environment, name: Option<&str>, 
     {
         bail!(unknown(config.secrets.iter().map(|s| &s.name), name));
     }
+    let source = Source::of(&config);
     let (mut status, by_daemon) = gather(config.clone(), environment).await?;
     if let Some(secret) = name.and_then(|name| status.secrets.get_mut(name)).filter(|secret| !secret.pending.is_empty()) {
         match still_used(config, environment, &secret.name).await? {
@@ -31,10 +35,16 @@ pub async fn run(config: Config, environment: &Environment, name: Option<&str>, 
         }
     }
     let secrets = &status.secrets;
+    let usage = match name.and_then(|name| secrets.get(name)) {
+        Some(secret) => source.ask(&secret.name, by_daemon, secret.last_success).await,
+        None => None,
+    };
     match (name, out) {
-        (Some(name), Output::Json) => output::json(&secrets.get(name)),
+        (Some(name), Output::Json) => output::json(&secrets.get(name).map(|secret| Detail { secret, usage: usage.as_ref() })),
         (Some(name), Output::Text) => match secrets.get(name) {
-            Some(secret) => output::line(&detail(secret)),
+            Some(secret) => output::line(
+                &(detail(secret) + &usage.map(|usage| usage::lines(&usage)).map_or_else(String::new, |lines| format!("\n{lines}"))),
+            ),
             None => bail!("the running daemon does not know {name}; it was started with another configuration: send it SIGHUP"),
         },
         (None, Output::Json) => output::json(&status),
@@ -52,6 +62,14 @@ async fn still_used(config: Config, environment: &Environment, name: &str) -> Re
     }
     let alone = Alone::log_in(config, environment).await?;
     Ok(requests::still_used(&alone.live.engine, alone.managed(name)?).await)
+}
+
+/// A secret in detail, for programs.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    secret: &'a SecretView,
+    usage: Option<&'a SecretUsage>,
 }
 
 /// What the daemon knows, or what the records say when none runs; and which of the two it is.

@@ -1,5 +1,6 @@
-//! `[[audit.rule]]`: what the file changes about the rules on the audit log. It never says what a rule sees.
+//! `[audit]`: the canary, the evidence, and what the file changes about the rules. It never says what a rule sees.
 
+use super::duration;
 use super::problem::{Problems, suggestion};
 use super::section::Section;
 use jiff::SignedDuration;
@@ -8,9 +9,38 @@ use keyward_rotation::schedule::Window;
 use std::time::Duration;
 use toml::Spanned;
 
+/// How the audit logs are looked after, beside the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// How often each node is called so that the call is found again in its log; `None`: never.
+    pub canary: Option<Duration>,
+    /// Whether a hash chain is kept over what is read.
+    pub evidence: Option<Evidence>,
+}
+
+/// The hash chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The transit engine's mount and key by which checkpoints are signed.
+    pub key: Option<(String, String)>,
+    /// How often.
+    pub sign_every: Duration,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { canary: Some(Duration::from_mins(1)), evidence: None }
+    }
+}
+
 /// Reads `[audit]`; the changes come in the file's order, each rule at most once.
-pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> Vec<RuleOverride> {
-    let Some(mut section) = section else { return Vec::new() };
+pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> (Vec<RuleOverride>, AuditConfig) {
+    let mut config = AuditConfig::default();
+    let Some(mut section) = section else { return (Vec::new(), config) };
+    if let Some(canary) = section.parsed("canary", |text| if text == "off" { Ok(None) } else { duration::parse(text).map(Some) }) {
+        config.canary = canary.into_inner();
+    }
+    config.evidence = section.section("evidence", "[audit.evidence]").map(read_evidence);
     let mut rules: Vec<RuleOverride> = Vec::new();
     for rule in section.sections("rule", "[[audit.rule]]") {
         let span = rule.span().clone();
@@ -24,7 +54,18 @@ pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> Vec
         rules.push(rule);
     }
     section.finish(&[]);
-    rules
+    (rules, config)
+}
+
+fn read_evidence(mut s: Section<'_>) -> Evidence {
+    let key = s.parsed("sign", |text| {
+        let key = text.rsplit_once('/').filter(|(mount, key)| !mount.is_empty() && !key.is_empty());
+        key.map(|(mount, key)| (mount.to_owned(), key.to_owned()))
+            .ok_or_else(|| "must name a mount of the transit engine and a key in it, such as \"transit/keyward-audit\"".to_owned())
+    });
+    let sign_every = s.duration("sign_every").map_or(Duration::from_hours(1), Spanned::into_inner);
+    s.finish(&[]);
+    Evidence { key: key.map(Spanned::into_inner), sign_every }
 }
 
 fn read_rule(mut s: Section<'_>) -> Option<RuleOverride> {

@@ -22,6 +22,7 @@ mod shape;
 mod vault;
 
 pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
+pub use audit::{AuditConfig, Evidence};
 pub use class::Class;
 pub use environment::Environment;
 pub use kind::KindConfig;
@@ -85,6 +86,8 @@ pub struct Config {
     pub secrets: Vec<SecretConfig>,
     /// What the file changes about the audit rules.
     pub audit_rules: Vec<RuleOverride>,
+    /// How the audit logs are looked after.
+    pub audit: AuditConfig,
     /// Who is told.
     pub alert: AlertConfig,
     /// Where HTTP is served: `[http] listen`; default [`DEFAULT_LISTEN`]. Port 0 takes a free one.
@@ -150,7 +153,7 @@ impl Config {
     pub fn parse_rules(text: &str, file_name: &str) -> Result<Vec<RuleOverride>, ConfigErrors> {
         let problems = Problems::new(file_name, text);
         let rules = match DeTable::parse(text) {
-            Ok(table) => audit::read(Section::new("the top level", table, &problems).section("audit", "[audit]"), &problems),
+            Ok(table) => audit::read(Section::new("the top level", table, &problems).section("audit", "[audit]"), &problems).0,
             Err(error) => {
                 problems.at(&error.span().unwrap_or(0..0), format!("not TOML: {}", one_line(error.message())));
                 Vec::new()
@@ -182,7 +185,7 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
     let sections = top.sections("secret", "[[secret]]");
     let count = sections.len();
     let placed = secret::read(sections, &around);
-    let audit_rules = audit::read(top.section("audit", "[audit]"), problems);
+    let (audit_rules, audit) = audit::read(top.section("audit", "[audit]"), problems);
     let alert = alert::read(top.section("alert", "[alert]"), problems);
     let listen = top.section("http", "[http]").and_then(read_http).unwrap_or(DEFAULT_LISTEN);
     let store = top.section("store", "[store]").and_then(read_store).unwrap_or_else(|| state_dir.join("keyward.db"));
@@ -196,7 +199,20 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
         return None;
     }
     let secrets = placed.into_iter().map(|p| p.secret).collect();
-    Some(Config { mode, state_dir, socket, vault: vault?, classes, secrets, audit_rules, alert, listen, store, warnings: Vec::new() })
+    Some(Config {
+        mode,
+        state_dir,
+        socket,
+        vault: vault?,
+        classes,
+        secrets,
+        audit_rules,
+        audit,
+        alert,
+        listen,
+        store,
+        warnings: Vec::new(),
+    })
 }
 
 fn read_http(mut s: Section<'_>) -> Option<SocketAddr> {

@@ -134,6 +134,7 @@ pub async fn run(listener: Arc<UnixListener>, shared: Arc<Shared>, ear: Arc<Ear>
     let app = App { shared: Arc::clone(&shared), ear };
     let router = Router::new()
         .route("/status", get(status))
+        .route("/usage/{name}", get(usage))
         .route("/rotate/{name}", post(rotate))
         .route("/resume/{name}", post(resume))
         .route("/supply/{name}", post(supply))
@@ -360,6 +361,11 @@ fn lines(all: Vec<String>) -> Response {
 fn line(said: &Said) -> String {
     // These types hold texts only, so they always serialize.
     serde_json::to_string(said).unwrap_or_default() + "\n"
+}
+
+async fn usage(State(app): State<App>, Path(name): Path<String>) -> Response {
+    let rotated = app.shared.board.status().secrets.get(&name).and_then(|secret| secret.last_success);
+    Json(app.shared.readers.usage(&name, rotated)).into_response()
 }
 
 async fn alert_test(State(app): State<App>) -> Response {

@@ -72,6 +72,12 @@ families! {
     AUDIT_LAST_ENTRY: Gauge "keyward_audit_last_entry_timestamp_seconds" ["node"];
     /// From the last entry's own time to the moment it was counted.
     AUDIT_LAG_SECONDS: Gauge "keyward_audit_lag_seconds" ["node"];
+    /// From Keyward's last canary, a call made to be found again, to the moment its line was counted.
+    AUDIT_CANARY_LAG: Gauge "keyward_audit_canary_lag_seconds" ["node"];
+    /// Canaries that the node answered.
+    AUDIT_CANARIES_SENT: Counter "keyward_audit_canaries_answered_total" ["node"];
+    /// Canaries that were found in the node's audit log.
+    AUDIT_CANARIES_FOUND: Counter "keyward_audit_canaries_found_total" ["node"];
     /// Bytes of the audit log not yet read.
     AUDIT_LAG_BYTES: Gauge "keyward_audit_lag_bytes" ["node"];
     /// Renames of the audit file that were followed.

@@ -10,6 +10,7 @@ mod readers;
 mod redis;
 mod time;
 mod transit;
+mod usage;
 mod vault;
 
 pub use acceptance::{HttpAcceptance, LoginAcceptance};
@@ -22,4 +23,5 @@ pub use readers::{Coverage, CoverageState, UsageReaders};
 pub use redis::RedisPort;
 pub use time::SystemClock;
 pub use transit::TransitPort;
+pub use usage::{ReaderView, SecretUsage};
 pub use vault::{VaultPort, failure_of};

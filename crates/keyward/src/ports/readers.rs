@@ -92,8 +92,13 @@ impl Coverage {
         why.clone_into(self.blind.get_or_insert_default());
     }
 
+    /// Since when every read of a secret has been seen, gaps apart that [`Coverage::doubt`] knows of.
+    pub(super) fn watched_since(&self, secret: &str) -> Option<Timestamp> {
+        self.watched.get(secret).and_then(|watched| watched.since)
+    }
+
     /// Why this log cannot tell who read `secret` before `published`; `None`: it can.
-    fn doubt(&self, secret: &str, published: Timestamp) -> Option<&str> {
+    pub(super) fn doubt(&self, secret: &str, published: Timestamp) -> Option<&str> {
         if let Some(why) = &self.blind {
             Some(why)
         } else if self.usage.forgotten() > 0 {
@@ -133,6 +138,11 @@ impl UsageReaders {
             .collect();
     }
 
+    /// The nodes and their coverages.
+    pub(super) fn nodes(&self) -> BTreeMap<String, Option<Arc<Mutex<Coverage>>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Who reads which secret for others, from now on.
     pub fn set_via(&self, via: BTreeMap<String, Vec<Via>>) {
         *self.via.lock().unwrap_or_else(PoisonError::into_inner) = via;
@@ -152,7 +162,7 @@ impl UsageReaders {
     }
 
     fn judge(&self, secret: &str, published: Timestamp, now: Timestamp) -> Laggards {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let nodes = self.nodes();
         if nodes.is_empty() {
             return Laggards::Unknown("no audit log is followed".into());
         }

@@ -3,6 +3,7 @@
 //! It never moves a checkpoint without what the lines before it caused: one transaction holds both.
 
 use super::rows::{at, cut, micros};
+use super::trail;
 use crate::audit::{AlertState, AuditCommit, AuditState, Finding, KEEP_FINDINGS, MAX_FINDINGS, MAX_NODES};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -33,6 +34,7 @@ pub(super) fn commit_audit(db: &mut Connection, commit: &AuditCommit) -> rusqlit
     if let Some(state) = &commit.alerts {
         save_alerts(&transaction, state)?;
     }
+    trail::commit(&transaction, &commit.node, &commit.trail, commit.at)?;
     age_nodes(&transaction, MAX_NODES)?;
     transaction.commit()
 }
@@ -65,19 +67,30 @@ pub(super) fn load_audit(db: &Connection, node: &str) -> rusqlite::Result<Option
             metrics_json: row.get(2)?,
             usage_json: row.get(3)?,
             saved: at(row.get(4)?),
+            chain_json: row.get(5)?,
         })
     };
-    let sql = "SELECT checkpoint, counters, metrics, usage, saved FROM audit_node WHERE node = ?1";
+    let sql = "SELECT checkpoint, counters, metrics, usage, saved, chain FROM audit_node WHERE node = ?1";
     db.query_row(sql, [node], state).optional()
 }
 
 pub(super) fn forget_audit(db: &Connection, node: &str) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM audit_sighting WHERE node = ?1", [node])?;
     db.execute("DELETE FROM audit_node WHERE node = ?1", [node]).map(|_rows| ())
 }
 
+const FINDING: &str = "SELECT node, rule, severity, at, text FROM finding";
+
 pub(super) fn findings(db: &Connection, limit: i64) -> rusqlite::Result<Vec<Finding>> {
-    let mut statement = db.prepare_cached("SELECT node, rule, severity, at, text FROM finding ORDER BY seq DESC LIMIT ?1")?;
-    let finding =
-        |row: &Row<'_>| Ok(Finding { node: row.get(0)?, rule: row.get(1)?, severity: row.get(2)?, at: at(row.get(3)?), text: row.get(4)? });
+    let mut statement = db.prepare_cached(&format!("{FINDING} ORDER BY seq DESC LIMIT ?1"))?;
     statement.query_map([limit], finding)?.collect()
+}
+
+pub(super) fn findings_between(db: &Connection, from: Timestamp, to: Timestamp, limit: i64) -> rusqlite::Result<Vec<Finding>> {
+    let mut statement = db.prepare_cached(&format!("{FINDING} WHERE at >= ?1 AND at < ?2 ORDER BY at, seq LIMIT ?3"))?;
+    statement.query_map(params![micros(from), micros(to), limit], finding)?.collect()
+}
+
+fn finding(row: &Row<'_>) -> rusqlite::Result<Finding> {
+    Ok(Finding { node: row.get(0)?, rule: row.get(1)?, severity: row.get(2)?, at: at(row.get(3)?), text: row.get(4)? })
 }

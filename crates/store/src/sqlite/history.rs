@@ -4,6 +4,7 @@
 
 use super::rows::{at, cut, micros, number};
 use crate::rotation::{LastSuccess, MAX_EVENTS, MAX_EVENTS_PER_ROTATION, MAX_ROTATIONS, MAX_SUCCESSES, Rotation, RotationEvent};
+use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 
 pub(super) fn record_rotation(db: &mut Connection, rotation: &Rotation) -> rusqlite::Result<()> {
@@ -86,6 +87,12 @@ pub(super) fn rotations_of(db: &Connection, secret: &str, limit: i64) -> rusqlit
     let sql = format!("SELECT {COLUMNS} FROM rotation WHERE secret = ?1 ORDER BY seq DESC LIMIT ?2");
     let mut statement = db.prepare_cached(&sql)?;
     statement.query_map(params![secret, limit], rotation)?.collect()
+}
+
+pub(super) fn rotations_between(db: &Connection, from: Timestamp, to: Timestamp, limit: i64) -> rusqlite::Result<Vec<Rotation>> {
+    let sql = format!("SELECT {COLUMNS} FROM rotation WHERE started >= ?1 AND started < ?2 ORDER BY seq LIMIT ?3");
+    let mut statement = db.prepare_cached(&sql)?;
+    statement.query_map(params![micros(from), micros(to), limit], rotation)?.collect()
 }
 
 fn rotation(row: &Row<'_>) -> rusqlite::Result<Rotation> {

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(super) const APPLICATION_ID: i64 = 0x4b79_7744;
 
 /// Times are microseconds since 1970, in UTC.
-const SCRIPTS: [&str; 1] = ["
+pub(super) const SCRIPTS: [&str; 2] = [
+    "
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -75,7 +76,64 @@ CREATE TABLE finding (
     text TEXT NOT NULL
 ) STRICT;
 CREATE INDEX finding_by_time ON finding (at);
-"];
+",
+    "
+ALTER TABLE audit_node ADD COLUMN chain TEXT;
+
+CREATE TABLE audit_segment (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    file INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    read_from INTEGER NOT NULL,
+    read_to INTEGER NOT NULL,
+    before BLOB NOT NULL,
+    after BLOB NOT NULL,
+    marks BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_segment_by_line ON audit_segment (node, first);
+
+CREATE TABLE audit_seal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT NOT NULL,
+    lines INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    signature TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_seal_by_node ON audit_seal (node, seq);
+
+CREATE TABLE audit_sighting (
+    node TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    address TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (node, identity, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_sighting_by_time ON audit_sighting (last);
+
+CREATE TABLE audit_gap (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    node TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE audit_calls (
+    node TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    operation TEXT NOT NULL,
+    mount TEXT NOT NULL,
+    result TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (node, day, operation, mount, result)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_calls_by_day ON audit_calls (day);
+",
+];
 
 /// The newest format known: the number of scripts.
 #[expect(clippy::cast_possible_wrap, reason = "there are a handful of scripts")]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::audit::KEEP_FINDINGS;
 use crate::rotation::MAX_EVENTS_PER_ROTATION;
+use crate::trail::Trail;
 use jiff::SignedDuration;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -57,6 +58,7 @@ fn commit(checkpoint: &str) -> AuditCommit {
         usage_json: None,
         findings: Vec::new(),
         alerts: None,
+        trail: Trail::default(),
         at: at(0),
     }
 }
@@ -284,7 +286,7 @@ async fn a_newer_format_is_refused_by_its_number_and_left_alone() {
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     for error in [Sqlite::open(&path, at(0)).await.map(drop), Sqlite::open_read_only(&path).await.map(drop)] {
-        assert!(matches!(error, Err(StoreError::NewerFormat { found: 99, known: 1, .. })), "{error:?}");
+        assert!(matches!(error, Err(StoreError::NewerFormat { found: 99, known: 2, .. })), "{error:?}");
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -376,4 +378,60 @@ async fn a_call_ends_within_its_limit() {
 #[tokio::test]
 async fn keeping_findings_is_longer_than_a_year() {
     assert!(KEEP_FINDINGS > SignedDuration::from_hours(366 * 24), "an annual review must find the whole year");
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_format_is_brought_up_to_date_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(super::schema::SCRIPTS[0]).unwrap();
+    old.pragma_update(None, "application_id", super::schema::APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.execute("INSERT INTO audit_node VALUES ('vault-0', 'c', '{}', '{}', NULL, 0)", []).unwrap();
+    drop(old);
+    let store = Sqlite::open(&path, at(0)).await.unwrap().store;
+    let state = store.load_audit("vault-0").await.unwrap().unwrap();
+    assert_eq!((state.checkpoint_json.as_str(), state.chain_json), ("c", None));
+}
+
+#[tokio::test]
+async fn the_trail_is_kept_with_the_place_and_adds_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("keyward.db"), at(0)).await.unwrap().store;
+    let segment = |first: u64| Segment {
+        first,
+        file: u64::MAX,
+        offset: 7,
+        from: at(1),
+        to: at(2),
+        before: vec![1; 32],
+        after: vec![2; 32],
+        marks: vec![3; 8],
+    };
+    let calls = |count| Calls { day: at(0), operation: "read".into(), mount: "secret/".into(), result: "ok".into(), count };
+    let sighting = |last: i64| Sighting { identity: "app".into(), address: "10.0.0.1".into(), first: at(1), last: at(last) };
+    let gap = Gap { node: "vault-0".into(), at: at(5), text: "a file is gone".into() };
+    let trail = Trail {
+        chain_json: Some("{}".into()),
+        segments: vec![segment(1), segment(3)],
+        sightings: vec![sighting(1)],
+        gaps: vec![gap.clone()],
+        calls: vec![calls(2)],
+    };
+    store.commit_audit(AuditCommit { trail, ..commit("1") }).await.unwrap();
+    let trail = Trail { sightings: vec![sighting(90)], calls: vec![calls(3)], ..Trail::default() };
+    store.commit_audit(AuditCommit { trail, ..commit("2") }).await.unwrap();
+    assert_eq!(store.load_audit("vault-0").await.unwrap().unwrap().chain_json.as_deref(), Some("{}"), "what is not given stays");
+    assert_eq!(store.segments("vault-0", 0).await.unwrap(), [segment(1), segment(3)]);
+    assert_eq!(store.segments("vault-0", 1).await.unwrap(), [segment(3)]);
+    assert_eq!(store.sightings("vault-0").await.unwrap(), [sighting(90)]);
+    assert_eq!(store.gaps_between(at(5), at(6)).await.unwrap(), [gap]);
+    assert_eq!(store.gaps_between(at(0), at(5)).await.unwrap(), []);
+    assert_eq!(store.calls_between(at(0), at(1)).await.unwrap(), [calls(5)]);
+    assert_eq!(store.audit_nodes().await.unwrap(), ["vault-0"]);
+    let seal =
+        Seal { node: "vault-0".into(), lines: 4, chain: "00".into(), at: at(9), key: "transit/k".into(), signature: "vault:v1:x".into() };
+    store.record_seal(seal.clone()).await.unwrap();
+    assert_eq!(store.seals("vault-0").await.unwrap(), [seal]);
 }

@@ -63,8 +63,15 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
     all.add("auth/token/lookup-self", &["read"], "to know how long the token lives");
     all.add("auth/token/renew-self", &["update"], "to keep the token alive");
     all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke");
+    if config.vault.nodes.iter().any(|node| node.audit_log.is_some()) {
+        all.option("sys/audit-hash/file", &["update"], "to tell Keyward's own calls in the audit log from others'");
+    }
+    audit(&mut all, config);
     for secret in &config.secrets {
         record(&mut all, config, secret);
+        let mount = &config.vault.record_mount;
+        let class = format!("{mount}/data/class/{}", secret.class);
+        all.add(&class, &["read"], "to see whether a class is paused").grant = format!("{mount}/data/*");
         if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
             published(&mut all, secret, place);
         }
@@ -124,6 +131,19 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
             }
         }
         _ => {}
+    }
+}
+
+/// The canary's path, and the key that signs the evidence.
+fn audit(all: &mut Gathered, config: &Config) {
+    if config.audit.canary.is_some() && config.vault.nodes.iter().any(|node| node.audit_log.is_some()) {
+        let mount = &config.vault.record_mount;
+        let need = all.option(&format!("{mount}/data/canary/nonce"), &["read"], "to find a call of its own again in the audit log");
+        need.grant = format!("{mount}/data/*");
+    }
+    if let Some((mount, key)) = config.audit.evidence.as_ref().and_then(|evidence| evidence.key.as_ref()) {
+        all.add(&format!("{mount}/sign/{key}"), &["update"], "to sign the evidence over the audit log");
+        all.option(&format!("{mount}/verify/{key}"), &["update"], "to verify those signatures");
     }
 }
 

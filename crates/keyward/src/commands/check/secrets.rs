@@ -113,7 +113,12 @@ async fn record(alone: &Alone, managed: &Managed) -> Option<Finding> {
         Err(Failure { class: Class::Denied | Class::NotFound, .. }) => return None,
         Err(failure) => return Some(Finding::failed("its record", &failure)),
     };
-    match stored.record?.phase {
+    let record = stored.record?;
+    if let Some(diverged) = record.diverged {
+        let says = format!("Vault and the target disagree since {}: {}; its schedule is held", diverged.since, diverged.why);
+        return Some(Finding::warning(says).cure(format!("keyward reconcile {name}")));
+    }
+    match record.phase {
         Phase::Stuck { why, since, .. } => Some(
             Finding::warning(format!("its rotation stands still since {since}: {why}"))
                 .cure(format!("remove the cause, then: keyward resume {name}")),

@@ -36,7 +36,7 @@ impl Counts {
         for family in f::ALL.iter().filter(|family| family.name.starts_with("keyward_audit_")) {
             metrics.registry().retain(family, "node", |label| label != node);
         }
-        for gauge in [&f::AUDIT_LAST_ENTRY, &f::AUDIT_LAG_SECONDS, &f::AUDIT_LAG_BYTES, &f::AUDIT_READABLE] {
+        for gauge in [&f::AUDIT_LAST_ENTRY, &f::AUDIT_LAG_SECONDS, &f::AUDIT_LAG_BYTES, &f::AUDIT_READABLE, &f::AUDIT_CANARY_LAG] {
             metrics.series(gauge, &[node]);
         }
         let counts = Self {
@@ -81,6 +81,12 @@ impl Counts {
     /// How long after the last entry's own time it was counted.
     pub fn lag(&self, entry: Timestamp, counted: Timestamp) {
         self.gauge(&f::AUDIT_LAG_SECONDS, counted.duration_since(entry).as_secs_f64().max(0.0));
+    }
+
+    /// How long after it was sent a canary was found.
+    pub fn canary(&self, lag: std::time::Duration) {
+        self.gauge(&f::AUDIT_CANARY_LAG, lag.as_secs_f64());
+        self.metrics.inc(&f::AUDIT_CANARIES_FOUND, &[&self.node]);
     }
 
     /// How many bytes are still to be read.

@@ -7,6 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+/// How a log is looked after.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Care {
+    /// Whether a hash chain is kept over it.
+    pub evidence: bool,
+    /// How often the chain is handed out to be signed.
+    pub sign_every: Option<Duration>,
+    /// How the paths of canaries begin.
+    pub canary: Option<String>,
+}
+
 /// News for the reading thread.
 #[derive(Default)]
 pub struct News {
@@ -18,6 +29,8 @@ pub struct News {
     pub splits: Option<Splits>,
     /// Another configuration: its secrets and rules.
     pub config: Option<(Wanted, RuleBook)>,
+    /// How the log is looked after.
+    pub care: Option<Care>,
     /// The thread is to end.
     pub stop: bool,
     woken: bool,
@@ -25,7 +38,13 @@ pub struct News {
 
 impl News {
     fn is_any(&self) -> bool {
-        self.woken || self.stop || self.own.is_some() || self.mounts.is_some() || self.splits.is_some() || self.config.is_some()
+        self.woken
+            || self.stop
+            || self.own.is_some()
+            || self.mounts.is_some()
+            || self.splits.is_some()
+            || self.config.is_some()
+            || self.care.is_some()
     }
 }
 

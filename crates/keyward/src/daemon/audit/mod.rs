@@ -3,8 +3,11 @@
 //! A log that is seen for the first time is read from the beginning of its present file, so that usage and figures reach back as
 //! far as they can; findings in that past are counted and written down, but wake nobody.
 
+mod canary;
 mod counts;
+mod errands;
 mod inbox;
+mod keeper;
 mod managed;
 mod own;
 mod reading;
@@ -16,13 +19,15 @@ pub use told::sentence;
 
 use super::shared::{Live, Shared};
 use crate::config::NodeConfig;
-use inbox::Inbox;
+use canary::Canaries;
+use errands::Errands;
+use inbox::{Care, Inbox};
 use jiff::Timestamp;
 use keyward_audit::RuleBook;
 use keyward_tail::Format;
 use managed::{Splits, Wanted};
 use own::Marks;
-use reading::Reading;
+use reading::{Reading, ToSign};
 use silence::{Heard, Silence};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +46,9 @@ struct Log {
     format: Format,
 }
 
+/// A log with more bytes than this to be read is not called silent.
+const FAR_BEHIND: u64 = 1 << 20;
+
 /// One followed log.
 struct Followed {
     log: Log,
@@ -48,16 +56,20 @@ struct Followed {
     thread: std::thread::JoinHandle<()>,
     hint: tokio::task::JoinHandle<()>,
     silence: Silence,
+    to_sign: ToSign,
+    /// How many canaries the node had answered at the last look.
+    answered: u64,
 }
 
 /// The audit task. Ends when the daemon stops and every place is written down.
 pub async fn run(shared: Arc<Shared>) {
-    let mut task = Task { shared, followed: BTreeMap::new(), told: None, splits: Splits::new(), marks: None, mounts: None, asked: None };
+    let mut task = Task::new(shared);
     loop {
         let live = task.shared.live();
         task.follow(&live).await;
         task.inform(&live).await;
-        task.listen();
+        task.run_errands(&live);
+        task.listen(&live);
         tokio::select! {
             () = tokio::time::sleep(TURN) => {}
             () = task.shared.stopped() => break,
@@ -78,9 +90,25 @@ struct Task {
     marks: Option<Marks>,
     mounts: Option<BTreeMap<String, String>>,
     asked: Option<Instant>,
+    canaries: Arc<Canaries>,
+    errands: Errands,
 }
 
 impl Task {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            followed: BTreeMap::new(),
+            told: None,
+            splits: Splits::new(),
+            marks: None,
+            mounts: None,
+            asked: None,
+            canaries: Arc::default(),
+            errands: Errands::default(),
+        }
+    }
+
     /// Starts and ends threads, as the configuration says.
     async fn follow(&mut self, live: &Arc<Live>) {
         let log = |n: &NodeConfig| Some((n.name.clone(), Log { path: n.audit_log.clone()?, format: n.audit_format }));
@@ -101,7 +129,7 @@ impl Task {
                 continue;
             }
             changed = true;
-            match self.start(&node, log).await {
+            match self.start(&node, log, live).await {
                 Ok(coverage) => drop(coverages.insert(node, coverage)),
                 Err(why) => {
                     let next = "Nothing in this log is followed until that is mended and the daemon is started again.";
@@ -115,20 +143,22 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, node: &str, log: Log) -> Result<Arc<std::sync::Mutex<crate::ports::Coverage>>, String> {
+    async fn start(&mut self, node: &str, log: Log, live: &Live) -> Result<Arc<std::sync::Mutex<crate::ports::Coverage>>, String> {
         let state = self.shared.store.load_audit(node).await.map_err(|e| e.to_string())?;
         let quiet_about = state.is_none().then(Timestamp::now);
         let inbox = Arc::new(Inbox::default());
-        let reading = Reading::open(Arc::clone(&self.shared), node, log.clone(), state, Arc::clone(&inbox))?;
-        let coverage = reading.coverage();
-        self.brief(&inbox);
+        let sightings = self.shared.store.sightings(node).await.map_err(|e| e.to_string())?.into_iter().map(sighting).collect();
+        let (shared, canaries) = (Arc::clone(&self.shared), Arc::clone(&self.canaries));
+        let reading = Reading::open(shared, (node, log.clone()), (state, sightings), Arc::clone(&inbox), canaries)?;
+        let (coverage, to_sign) = (reading.coverage(), reading.to_sign());
+        self.brief(&inbox, live);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name(format!("audit {node}"))
             .spawn(move || reading.run(&runtime, quiet_about))
             .map_err(|e| format!("no thread could be started: {e}"))?;
         let hint = tokio::spawn(wake_on_change(log.path.clone(), Arc::clone(&inbox)));
-        self.followed.insert(node.to_owned(), Followed { log, inbox, thread, hint, silence: Silence::default() });
+        self.followed.insert(node.to_owned(), Followed { log, inbox, thread, hint, silence: Silence::default(), to_sign, answered: 0 });
         Ok(coverage)
     }
 
@@ -143,9 +173,11 @@ impl Task {
         }
     }
 
-    /// A thread that is new learns what the others know already.
-    fn brief(&self, inbox: &Inbox) {
+    /// A thread that is new learns what the others know already, before it reads its first line.
+    fn brief(&self, inbox: &Inbox, live: &Live) {
         inbox.tell(|news| {
+            news.config = RuleBook::with(&live.config.audit_rules).ok().map(|rules| (Wanted::of(live), rules));
+            news.care = Some(care(live));
             news.own.clone_from(&self.marks);
             news.mounts.clone_from(&self.mounts);
             news.splits = Some(self.splits.clone());
@@ -158,6 +190,7 @@ impl Task {
             match RuleBook::with(&live.config.audit_rules) {
                 Ok(_) => {
                     self.each(|news| news.config = RuleBook::with(&live.config.audit_rules).ok().map(|rules| (Wanted::of(live), rules)));
+                    self.each(|news| news.care = Some(care(live)));
                 }
                 Err(error) => tracing::error!(%error, "The audit rules of the configuration cannot be applied; the shipped ones stay."),
             }
@@ -207,20 +240,50 @@ impl Task {
         }
     }
 
-    /// Whether a log is silent although our own calls must appear in it.
-    fn listen(&mut self) {
+    fn run_errands(&mut self, live: &Arc<Live>) {
+        let nodes: Vec<String> = self.followed.keys().cloned().collect();
+        self.errands.canaries(&self.shared, live, &nodes, &self.canaries);
+        for (node, followed) in &self.followed {
+            self.errands.sign(&self.shared, live, node, &followed.to_sign);
+        }
+    }
+
+    /// Whether a log is silent although our own calls must appear in it: canaries where they fly, else any line at all.
+    fn listen(&mut self, live: &Live) {
+        let interval = live.config.audit.canary;
+        let patience = canary::patience(interval);
         let status = self.shared.board.status();
-        let answered = status.token.state == "ok";
+        let token_works = status.token.state == "ok";
         for (node, followed) in &mut self.followed {
             let Some(view) = status.audit.get(node) else { continue };
-            let armed = view.state == "followed" && status.nodes.get(node).is_some_and(|n| n.state == "active");
-            match followed.silence.look(Instant::now(), view.lines, armed, answered) {
+            let is_active = status.nodes.get(node).is_some_and(|n| n.state == "active");
+            // What is far behind has not come to our calls yet.
+            let armed = view.state == "followed" && is_active && view.behind_bytes < FAR_BEHIND;
+            let (answered, found) = self.canaries.counts(node);
+            let is_answered = answered != std::mem::replace(&mut followed.answered, answered);
+            let (found, is_answered) = if interval.is_some() { (found, is_answered) } else { (view.lines, token_works) };
+            match followed.silence.look(Instant::now(), found, (armed, is_answered), patience) {
                 Heard::Nothing => {}
                 Heard::Speaks => self.shared.alerts.resolve(told::silent_key(node), "the audit log speaks again"),
-                Heard::Silent => self.shared.alerts.raise(told::silent(node, &followed.log.path, Timestamp::now())),
+                Heard::Silent => self.shared.alerts.raise(told::silent(node, &followed.log.path, patience, Timestamp::now())),
             }
         }
     }
+}
+
+/// How the configuration wants the logs looked after.
+fn care(live: &Live) -> Care {
+    let audit = &live.config.audit;
+    let evidence = audit.evidence.as_ref();
+    // Paths in the log come after their namespace, which stands in a field of its own.
+    let canary = audit.canary.map(|_| canary::path(&live.config.vault.record_mount));
+    let sign_every = evidence.filter(|evidence| evidence.key.is_some()).map(|evidence| evidence.sign_every);
+    Care { evidence: evidence.is_some(), sign_every, canary }
+}
+
+fn sighting(kept: keyward_store::Sighting) -> keyward_audit::Sighting {
+    let keyward_store::Sighting { identity, address, first, last } = kept;
+    keyward_audit::Sighting { identity, address, first, last }
 }
 
 /// Wakes the reading thread when the file changes. A hint only: the thread looks by itself several times a second.

@@ -3,16 +3,18 @@
 //! It blocks on files, so it is a thread and no task. What it must know of the world comes through its [`Inbox`].
 
 use super::Log;
+use super::canary::Canaries;
 use super::counts::Counts;
-use super::inbox::{Inbox, News};
+use super::inbox::{Care, Inbox, News};
+use super::keeper::Keeper;
 use super::managed::{Splits, Wanted};
 use super::own::Marks;
 use super::told;
 use crate::daemon::shared::Shared;
 use crate::ports::Coverage;
 use jiff::{SignedDuration, Timestamp};
-use keyward_audit::{Finding, Pipeline, Place, RuleBook, Usage, UsageDoor};
-use keyward_store::{AuditCommit, AuditState};
+use keyward_audit::{Finding, Pipeline, Place, RuleBook, Sighting, Usage, UsageDoor};
+use keyward_store::{AuditCommit, AuditState, Gap};
 use keyward_tail::{Checkpoint, Event, Follower, Line, Options};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +44,16 @@ pub struct Reading {
     in_trouble: bool,
     /// The findings since the last commit, at most [`KEPT`].
     found: Vec<Finding>,
+    keeper: Keeper,
+    care: Care,
+    canaries: Arc<Canaries>,
+    to_sign: ToSign,
+    /// When the chain was last handed out to be signed.
+    handed_out: Instant,
 }
+
+/// How many lines a chain has, and its value: committed, and waiting to be signed.
+pub type ToSign = Arc<Mutex<Option<(u64, [u8; 32])>>>;
 
 /// What lines change, and what it is judged by.
 struct Mind {
@@ -75,7 +86,13 @@ impl Reading {
     ///
     /// # Errors
     /// Why the place that was left cannot be read back.
-    pub fn open(shared: Arc<Shared>, node: &str, log: Log, state: Option<AuditState>, inbox: Arc<Inbox>) -> Result<Self, String> {
+    pub fn open(
+        shared: Arc<Shared>,
+        (node, log): (&str, Log),
+        (state, sightings): (Option<AuditState>, Vec<Sighting>),
+        inbox: Arc<Inbox>,
+        canaries: Arc<Canaries>,
+    ) -> Result<Self, String> {
         let checkpoint = state.as_ref().map(|s| Checkpoint::decode(&s.checkpoint_json)).transpose().map_err(|e| e.to_string())?;
         let options = Options { format: log.format, ..Options::default() };
         let follower = Follower::open(&log.path, checkpoint, options).map_err(|e| e.to_string())?;
@@ -91,6 +108,8 @@ impl Reading {
             splits: Splits::new(),
         };
         mind.pipeline.own = mind.marks.own();
+        mind.pipeline.rules.remember(&sightings);
+        let keeper = Keeper::restore(state.as_ref(), &mind.pipeline.tally)?;
         mind.counts.show(&mut mind.pipeline.tally);
         Ok(Self {
             shared,
@@ -103,7 +122,17 @@ impl Reading {
             dirty: state.is_none(),
             in_trouble: false,
             found: Vec::new(),
+            keeper,
+            care: Care::default(),
+            canaries,
+            to_sign: ToSign::default(),
+            handed_out: Instant::now(),
         })
+    }
+
+    /// Where the chain is handed out to be signed.
+    pub fn to_sign(&self) -> ToSign {
+        Arc::clone(&self.to_sign)
     }
 
     /// What this log shows of the secrets' readers.
@@ -115,6 +144,11 @@ impl Reading {
     pub fn run(mut self, runtime: &Handle, mut quiet_about: Option<Timestamp>) {
         loop {
             let news = self.inbox.wait(LOOK);
+            if let Some(care) = &news.care {
+                self.keeper.keep_evidence(care.evidence);
+                self.mind.pipeline.canary.clone_from(&care.canary);
+                self.care = care.clone();
+            }
             self.mind.hear(news);
             loop {
                 let began = Timestamp::now();
@@ -143,9 +177,13 @@ impl Reading {
     /// One look at the file: whether its end was reached, and how many lines were read.
     fn look(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) -> (bool, u64) {
         let Mind { pipeline, coverage, .. } = &mut self.mind;
+        let keeper = &mut self.keeper;
         let outcome = self.follower.poll(&mut |line: Line<'_>| {
-            pipeline.line(line.bytes, Place { file: line.file.inode, offset: line.offset }, now, coverage);
+            let place = Place { file: line.file.inode, offset: line.offset };
+            pipeline.line(line.bytes, place, now, coverage);
+            keeper.line(line.bytes, place, now, &pipeline.tally);
         });
+        self.find_canaries();
         if let Some(first) = self.mind.pipeline.take_first_entry() {
             self.mind.coverage.lock().reached(first);
         }
@@ -173,6 +211,14 @@ impl Reading {
         }
         self.show();
         (outcome.at_end, outcome.lines)
+    }
+
+    fn find_canaries(&mut self) {
+        for nonce in self.mind.pipeline.take_heard() {
+            if let Some(lag) = self.canaries.found(&nonce, &self.node, Instant::now()) {
+                self.mind.counts.canary(lag);
+            }
+        }
     }
 
     fn tell_findings(&mut self, now: Timestamp, quiet_about: Option<Timestamp>) {
@@ -209,6 +255,8 @@ impl Reading {
         }
         if let Some(alert) = told::lost(&self.node, event, now) {
             self.mind.coverage.lock().lost(now);
+            self.keeper.gap(Gap { node: self.node.clone(), at: now, text: alert.account.happened.clone() });
+            self.dirty = true;
             self.shared.alerts.raise(alert);
         }
     }
@@ -236,10 +284,18 @@ impl Reading {
         self.committed = Some(Instant::now());
         let now = Timestamp::now();
         self.mind.coverage.lock().usage.expire(now, USAGE_AGE);
+        self.mind.pipeline.rules.expire(now, USAGE_AGE);
+        let is_due = self.care.sign_every.is_some_and(|every| self.handed_out.elapsed() >= every);
+        let end = if is_due || now_at_once { self.keeper.close_segment() } else { None };
         match self.commit(now).map(|commit| runtime.block_on(self.shared.store.commit_audit(commit))) {
             Ok(Ok(())) => {
                 self.dirty = false;
                 self.found.clear();
+                self.keeper.committed();
+                if is_due {
+                    self.handed_out = Instant::now();
+                    *self.to_sign.lock().unwrap_or_else(PoisonError::into_inner) = end;
+                }
                 self.shared.alerts.resolve(told::checkpoint_key(&self.node), "the place in the log is kept again");
             }
             Ok(Err(error)) => self.not_kept(&error.to_string(), now),
@@ -252,8 +308,9 @@ impl Reading {
         self.shared.alerts.raise(told::checkpoint(&self.node, why, "Keyward goes on reading, and tries again every second.", now));
     }
 
-    fn commit(&self, now: Timestamp) -> Result<AuditCommit, String> {
+    fn commit(&mut self, now: Timestamp) -> Result<AuditCommit, String> {
         let json = |what: Result<String, serde_json::Error>| what.map_err(|e| e.to_string());
+        let trail = self.keeper.trail(&mut self.mind.pipeline)?;
         let findings = self.found.iter().map(|finding| keyward_store::Finding {
             node: self.node.clone(),
             rule: finding.rule.name().to_owned(),
@@ -269,6 +326,7 @@ impl Reading {
             usage_json: Some(json(serde_json::to_string(&self.mind.coverage.lock().state()))?),
             findings: findings.collect(),
             alerts: None,
+            trail,
             at: now,
         })
     }

@@ -4,9 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a call of our own may take to appear.
-pub const LIMIT: Duration = Duration::from_mins(5);
-
 /// What one look at a log came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -21,16 +18,16 @@ pub enum Heard {
 /// The watch over one log.
 #[derive(Debug, Default)]
 pub struct Silence {
-    lines: Option<u64>,
+    found: Option<u64>,
     unheard: Option<Instant>,
 }
 
 impl Silence {
-    /// One look: lines read so far, whether the node is active and its file readable, and whether Vault answered a call of ours
-    /// since the last look.
-    pub fn look(&mut self, now: Instant, lines: u64, armed: bool, answered: bool) -> Heard {
-        let spoke = self.lines.is_some_and(|before| before != lines);
-        self.lines = Some(lines);
+    /// One look: how many lines, or canaries where they fly, were found so far; whether the node is active and its file readable, and whether Vault answered a call of ours
+    /// since the last look; how long such a call may take to appear.
+    pub fn look(&mut self, now: Instant, found: u64, (armed, answered): (bool, bool), limit: Duration) -> Heard {
+        let spoke = self.found.is_some_and(|before| before != found);
+        self.found = Some(found);
         if spoke || !armed {
             self.unheard = None;
         }
@@ -41,7 +38,7 @@ impl Silence {
             self.unheard.get_or_insert(now);
         }
         match self.unheard {
-            Some(since) if now.duration_since(since) > LIMIT => Heard::Silent,
+            Some(since) if now.duration_since(since) > limit => Heard::Silent,
             _ => Heard::Nothing,
         }
     }
@@ -56,7 +53,7 @@ mod tests {
         let (mut silence, mut now) = (Silence::default(), Instant::now());
         let mut heard = Vec::new();
         for (lines, armed, answered) in looks {
-            heard.push(silence.look(now, *lines, *armed, *answered));
+            heard.push(silence.look(now, *lines, (*armed, *answered), Duration::from_mins(5)));
             now += Duration::from_mins(1);
         }
         heard

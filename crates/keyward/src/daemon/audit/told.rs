@@ -5,6 +5,7 @@ use keyward_alert::{Account, Alert, Severity};
 use keyward_audit::{BadReason, Finding, RuleId};
 use keyward_tail::{Event, GapReason};
 use std::path::Path;
+use std::time::Duration;
 
 /// How long after its last mention a thing that happened is over.
 const QUIET: SignedDuration = SignedDuration::from_hours(1);
@@ -190,13 +191,38 @@ pub fn silent_key(node: &str) -> String {
     format!("audit-silent/{node}")
 }
 
-/// Vault answers our calls, and they do not appear in the log.
-pub fn silent(node: &str, path: &Path, now: Timestamp) -> Alert {
-    let happened =
-        format!("{node} is active and answers Keyward's calls, and for five minutes none of them appeared in {}.", path.display());
+/// Vault answers our calls, and they do not appear in the log. `patience`: for how long that has been so.
+pub fn silent(node: &str, path: &Path, patience: Duration, now: Timestamp) -> Alert {
+    let happened = format!(
+        "{node} is active and answers Keyward's calls, and for {} seconds none of them appeared in {}.",
+        patience.as_secs(),
+        path.display()
+    );
     let now_true = "Whatever happens in Vault goes unseen here: auditing is off, or it goes elsewhere.";
     let act = "vault audit list -detailed\nIs there a file device, and is its path the audit_log of this node? After a rename of the file, send Vault a SIGHUP.";
     state(silent_key(node), node, "the audit log is silent", [happened.as_str(), now_true, "Keyward goes on looking.", act], now)
+}
+
+/// The key of the alert that a log's chain is not signed.
+pub fn seal_key(node: &str) -> String {
+    format!("audit-seal/{node}")
+}
+
+/// Vault does not sign the chain.
+pub fn not_signed(node: &str, key: &str, why: &str, now: Timestamp) -> Alert {
+    let happened = format!("The chain over the audit log of {node} could not be signed with {key}: {why}.");
+    let now_true = "The chain goes on; until it is signed, whoever holds this machine could rewrite it.";
+    let act = format!(
+        "Does the key exist (vault read {}), and may Keyward sign with it? keyward check names the policy line.",
+        key.replacen('/', "/keys/", 1)
+    );
+    state(
+        seal_key(node),
+        node,
+        "the audit log's evidence is not signed",
+        [happened.as_str(), now_true, "Keyward tries again every minute.", &act],
+        now,
+    )
 }
 
 /// The key of the alert that the place in a log cannot be kept.

@@ -7,6 +7,11 @@ const FILE: &str = r#"
 address = "https://vault.example.com:8200"
 auth = { token = { file = "/run/secrets/token" } }
 
+[[vault.node]]
+name = "vault-1"
+url = "https://vault-1.example.com:8200"
+audit_log = "/var/log/vault/audit.log"
+
 [[secret]]
 name = "backend"
 class = "database"
@@ -56,6 +61,9 @@ fn every_path_that_keyward_will_touch_is_named() {
         ("database/static-roles/reporting", "read"),
         ("keyward/config", "read"),
         ("keyward/data/backend", "create read update"),
+        ("keyward/data/canary/nonce", "read"),
+        ("keyward/data/class/api-key", "read"),
+        ("keyward/data/class/database", "read"),
         ("keyward/data/reporting", "create read update"),
         ("keyward/data/watched", "read"),
         ("keyward/destroy/backend", "update"),
@@ -64,6 +72,7 @@ fn every_path_that_keyward_will_touch_is_named() {
         ("secret/data/backend", "read patch"),
         ("secret/data/watched", "read"),
         ("secret/metadata/backend", "patch"),
+        ("sys/audit-hash/file", "update"),
         ("sys/leases/count", "read"),
     ];
     let found = at(&[place("backend", false), place("admin", false), place("watched", false)]);

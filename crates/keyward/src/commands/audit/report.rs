@@ -1,0 +1,215 @@
+//! `audit report`: a period in one page that can be handed to an auditor: what the rules saw, what was rotated, who read what, and
+//! how far all of it can be relied on. It says what the local store holds, and never more.
+
+mod gather;
+mod text;
+
+use crate::cli::Exit;
+use crate::commands::output::{self, Output};
+use crate::config::Config;
+use anyhow::{Context, Result};
+use askama::Template;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// A report without dates covers so much.
+const USUAL: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// `audit report`.
+#[derive(Args, Clone, Debug)]
+pub struct Report {
+    /// From this time on (RFC 3339); default 30 days before the end
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+    /// Up to, and not including, this time (RFC 3339); default now
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Timestamp>,
+    /// Write it as a web page into this file, instead of as text to standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// The report. Times are texts to the second.
+#[derive(Debug, Default, Serialize)]
+pub struct Page {
+    from: String,
+    to: String,
+    made: String,
+    version: &'static str,
+    totals: Totals,
+    nodes: Vec<Node>,
+    gaps: Vec<Gap>,
+    rules: Vec<Rule>,
+    findings: Vec<Found>,
+    findings_unlisted: usize,
+    rotations: Vec<Rotation>,
+    secrets: Vec<Secret>,
+    identities: Vec<Identity>,
+    identities_unlisted: usize,
+    days: Vec<Day>,
+    calls: Vec<Calls>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    calls: u64,
+    denied: u64,
+    critical: usize,
+    warning: usize,
+    rotated: usize,
+    not_rotated: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    name: String,
+    reached: String,
+    chained: u64,
+    seals: usize,
+    last_seal: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    at: String,
+    node: String,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Rule {
+    name: String,
+    severity: String,
+    count: usize,
+    says: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    at: String,
+    rule: String,
+    severity: String,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Rotation {
+    started: String,
+    secret: String,
+    class: String,
+    kind: String,
+    outcome: String,
+    success: bool,
+    text: String,
+    asked_by: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Secret {
+    name: String,
+    readers: Vec<Reader>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reader {
+    name: String,
+    address: String,
+    last_read: String,
+    reads: u64,
+    knows: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Identity {
+    name: String,
+    addresses: String,
+    first: String,
+    last: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Day {
+    date: String,
+    calls: u64,
+    denied: u64,
+    /// Of the highest day, in percent.
+    height: u64,
+    /// Of this day, in percent.
+    denied_height: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Calls {
+    mount: String,
+    operation: String,
+    ok: u64,
+    denied: u64,
+    failed: u64,
+}
+
+#[derive(Template)]
+#[template(path = "audit_report.html")]
+struct Html<'a> {
+    r: &'a Page,
+}
+
+impl Page {
+    fn node_names(&self) -> String {
+        self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn first_day(&self) -> &str {
+        self.days.first().map_or("", |day| day.date.as_str())
+    }
+
+    fn last_day(&self) -> &str {
+        self.days.last().map_or("", |day| day.date.as_str())
+    }
+}
+
+/// Gathers and writes it.
+///
+/// # Errors
+/// The local store cannot be read, or the file not be written.
+pub async fn run(report: Report, config: &Config, out: Output) -> Result<Exit> {
+    let now = Timestamp::now();
+    let to = report.to.unwrap_or(now);
+    let from = report.from.unwrap_or_else(|| to.checked_sub(USUAL).unwrap_or(Timestamp::MIN));
+    if from >= to {
+        output::note(&format!("keyward: the period is empty: it begins at {from} and ends at {to}; write --from before --to"));
+        return Ok(Exit::Usage);
+    }
+    let page = gather::page(config, (from, to), now).await?;
+    if let Some(file) = &report.html {
+        let html = Html { r: &page }.render().context("the report cannot be drawn")?;
+        write(file, &html).with_context(|| format!("cannot write {}", file.display()))?;
+        output::note(&format!("The report is in {}.", file.display()));
+    }
+    match (out, report.html) {
+        (Output::Json, _) => output::json(&page),
+        (Output::Text, None) => output::line(&text::page(&page)),
+        (Output::Text, Some(_)) => {}
+    }
+    Ok(Exit::Ok)
+}
+
+/// Beside it first, then over it, so that nobody finds half a report. Only the owner may read it: it names people and paths.
+fn write(file: &Path, html: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let beside = file.with_file_name(name);
+    let mut new = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written = new.write_all(html.as_bytes()).and_then(|()| new.sync_all()).and_then(|()| std::fs::rename(&beside, file));
+    if written.is_err() {
+        // It is ours and half written; that it cannot be removed either adds nothing.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;
