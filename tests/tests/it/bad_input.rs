@@ -14,11 +14,13 @@ const ALL: [&[&str]; 6] = [&["check"], &["plan"], &["status"], &["rotate", "lega
 #[test]
 fn a_wrong_configuration_is_said_with_file_line_and_the_nearest_word() {
     let shop = shop();
+    let mail_password = format!("password = {{ file = \"{}\" }}", shop.path("smtp-password").display());
     for (from, to, says) in [
         ("owner = \"shop\"", "ownr = \"shop\"", "owner"),
         ("kind = \"jwt-hmac\"", "kind = \"jwt-hmc\"", "jwt-hmac"),
         ("class = \"jwt\"", "class = \"jwtt\"", "jwt"),
         ("[class.database]\n", "[class.database]\nschedule = \"99 * * * *\"\n", "schedule"),
+        (&mail_password, "password = { vault = \"secret/smtp\", field = \"password\" }", "must go out while Vault is sealed"),
     ] {
         edit(&shop, from, to);
         for arguments in ALL {

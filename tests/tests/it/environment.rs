@@ -24,6 +24,14 @@ fn a_variable_that_contradicts_the_file_is_an_error() {
 }
 
 #[test]
+fn verification_is_not_switched_off_by_a_variable_alone() {
+    let shop = shop();
+    let ended = run_with(&shop, &[("VAULT_SKIP_VERIFY", "true")], &["plan"]);
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert!(ended.error().contains("VAULT_SKIP_VERIFY") && ended.err.contains("insecure = true"), "{ended:?}");
+}
+
+#[test]
 fn a_variable_that_says_the_same_is_none() {
     let shop = shop();
     let vault = servers().vault();

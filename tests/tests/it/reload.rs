@@ -147,6 +147,8 @@ fn a_command_that_meets_a_renamed_secret_first_carries_it_over_too() {
     rename(&shop);
     let ended = run(&shop, &["check"]);
     assert!(!ended.out.contains("belongs to the secret"), "{}", ended.out);
+    let view: Value = serde_json::from_str(&run(&shop, &["status", "old-timer", "--output", "json"]).out).unwrap();
+    assert_eq!(view["number"], 1, "looking finds it under its former name: {view}");
     shop.must(&["rotate", "old-timer", "--alone"]).unwrap();
     shop.consume("shop/legacy").unwrap();
     let record = shop.record("old-timer").unwrap();
