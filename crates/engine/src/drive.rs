@@ -306,7 +306,7 @@ impl Engine {
         match state {
             State::Do(Step::Preflight) => went(self.preflight(spec, job).await.map_err(Trouble::Failed)),
             State::Do(Step::Gate) => match self.live(spec).await {
-                Ok(live) => went(kind.gate(&live).await.map_err(Trouble::Failed)),
+                Ok(live) => went(kind.gate(&live, &job.record, self.clock.now()).await.map_err(Trouble::Failed)),
                 Err(failure) => (failure.event(), Some(failure)),
             },
             State::Do(Step::Confirm) => went(self.confirm(spec, job).await),

@@ -147,8 +147,8 @@ pub trait Kind: Send + Sync {
     /// The step `Preflight`. `by_person`: somebody is watching and asked for it.
     async fn preflight(&self, live: &Document, now: Timestamp, by_person: bool) -> Result<(), Failure>;
 
-    /// The step `Gate`.
-    async fn gate(&self, _live: &Document) -> Result<(), Failure> {
+    /// The step `Gate`. The record says what is still to be done about older values.
+    async fn gate(&self, _live: &Document, _record: &Record, _now: Timestamp) -> Result<(), Failure> {
         Ok(())
     }
 

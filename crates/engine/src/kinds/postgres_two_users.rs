@@ -8,7 +8,7 @@ use crate::shape::Shape;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use keyward_rotation::Number;
-use keyward_rotation::record::Later;
+use keyward_rotation::record::{Later, Record};
 use keyward_rotation::table::{POSTGRES_TWO_USERS, Step, Table};
 use keyward_secret::{Generator, Secret, Source, SystemRandom, Values};
 use std::collections::BTreeMap;
@@ -133,8 +133,24 @@ impl Kind for PostgresTwoUsers {
         Ok(())
     }
 
-    async fn gate(&self, live: &Document) -> Result<(), Failure> {
+    async fn gate(&self, live: &Document, record: &Record, now: Timestamp) -> Result<(), Failure> {
         let idle = self.idle(live)?;
+        // Its password is about to change, which ends it for everybody who still holds the old one: what speaks against retiring
+        // it speaks against that as well. Sessions alone do not tell: a consumer that connects now and then has none at this moment.
+        let entries = record.later.iter().filter(|l| matches!(l, Later::Retire { role, .. } if role == idle));
+        if let Some(entry) = entries.max_by_key(|l| l.not_before()) {
+            if entry.not_before() > now {
+                let text = format!(
+                    "the idle user {idle} is in its grace until {}: readers of the old value may still hold it",
+                    entry.not_before()
+                );
+                return Err(Failure::lasting(Class::InUse, text));
+            }
+            let objection = self.used(idle, self.published(entry.not_before())).await.objection();
+            if let Some(why) = objection.filter(|_| self.retire != RetireWhen::AfterGrace) {
+                return Err(Failure::lasting(Class::InUse, format!("the idle user {idle} is still in use: {why}")));
+            }
+        }
         let sessions = self.target.sessions(idle).await?;
         let Some(first) = sessions.first() else { return Ok(()) };
         let from = first.address.as_deref().unwrap_or("a local socket");

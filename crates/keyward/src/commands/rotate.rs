@@ -3,14 +3,16 @@
 use super::alone::{Alone, unknown};
 use super::hand::{Hand, Request};
 use super::output::{self, Output};
+use crate::assembly::Managed;
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::daemon::control::{Answer, Said};
 use crate::daemon::observer::Progress;
 use crate::daemon::requests::Refusal;
 use anyhow::{Context, Result, bail};
-use keyward_engine::Class;
-use keyward_engine::ports::Vault as _;
+use keyward_engine::ports::{Document, Vault as _};
+use keyward_engine::{Class, Failure};
+use keyward_rotation::record::Record;
 use keyward_secret::Secret;
 use std::io::{BufRead, IsTerminal};
 use zeroize::Zeroizing;
@@ -98,6 +100,16 @@ pub(super) fn exit(answer: &Answer) -> Exit {
     }
 }
 
+/// The steps that change nothing, as a rotation takes them.
+async fn would_begin(alone: &Alone, managed: &Managed, live: &Document) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now();
+    managed.spec.kind.preflight(live, now, true).await?;
+    match alone.live.engine.load(&managed.spec.name).await?.record {
+        Some(record) => managed.spec.kind.gate(live, &record, now).await,
+        None => managed.spec.kind.gate(live, &Record::first_seen(&managed.spec.name, now), now).await,
+    }
+}
+
 /// `rotate --dry-run`: preflight, then the steps in words. Nothing is changed.
 ///
 /// # Errors
@@ -108,13 +120,10 @@ pub async fn dry_run(config: Config, environment: &Environment, name: &str, out:
     let kind = managed.spec.kind.as_ref();
     let live = match kind.path() {
         Some(path) => alone.live.vault.read(path).await,
-        None => Ok(keyward_engine::ports::Document::default()),
+        None => Ok(Document::default()),
     };
     let outcome = match live {
-        Ok(live) => match kind.preflight(&live, jiff::Timestamp::now(), true).await {
-            Ok(()) => kind.gate(&live).await,
-            refused => refused,
-        },
+        Ok(live) => would_begin(&alone, managed, &live).await,
         Err(failure) => Err(failure),
     };
     let steps: Vec<_> = kind.table().rows.iter().map(|row| serde_json::json!({ "step": row.step.name(), "does": row.says })).collect();
