@@ -2,9 +2,10 @@
 
 use crate::drive::{Engine, Spec};
 use crate::failure::{Class, Failure};
-use crate::ports::WriteFailure;
+use crate::ports::{Document, WriteFailure};
 use crate::stored::{Held, Stored, decode, encode};
 use keyward_rotation::record::{FORMAT, Phase, Record};
+use keyward_secret::{Fields, canonical_json};
 
 /// How a write of the record ended.
 #[derive(Debug)]
@@ -91,9 +92,9 @@ impl Engine {
             match self.vault.write_record(secret, cas, &fields).await {
                 Ok(version) => return Put::Won(version),
                 // An earlier try of ours may be what we now collide with: looking tells.
-                Err(WriteFailure::Conflict | WriteFailure::Gone) => return self.look(secret, cas, record).await.unwrap_or(Put::Lost),
+                Err(WriteFailure::Conflict | WriteFailure::Gone) => return self.look(secret, cas, &fields).await.unwrap_or(Put::Lost),
                 Err(WriteFailure::Failed(failure)) if failure.unknown => {
-                    if let Some(put) = self.look(secret, cas, record).await {
+                    if let Some(put) = self.look(secret, cas, &fields).await {
                         return put;
                     }
                     last = Some(failure);
@@ -104,13 +105,23 @@ impl Engine {
         Put::Failed(last.unwrap_or_else(|| Failure::passing(Class::Timeout, "the record could not be written")))
     }
 
-    /// Whether `record` stands as the version behind `cas`; `None` when nothing was written yet.
-    async fn look(&self, secret: &str, cas: u64, record: &Record) -> Option<Put> {
-        match self.load(secret).await {
-            Ok(stored) if stored.version == cas => None,
-            Ok(stored) if stored.version == cas + 1 && stored.record.as_ref() == Some(record) => Some(Put::Won(stored.version)),
+    /// Whether these fields stand as the version behind `cas`; `None` when nothing was written yet.
+    ///
+    /// The values count as well: a heartbeat of ours that was under way for long says the same of the rotation, and may hold an
+    /// older copy of what is to be published.
+    async fn look(&self, secret: &str, cas: u64, fields: &Fields) -> Option<Put> {
+        match self.vault.record(secret).await {
+            Ok(document) if document.version == cas => None,
+            Ok(Document { version, fields: Some(there) }) if version == cas + 1 && same(fields, &there) => Some(Put::Won(version)),
             Ok(_) => Some(Put::Lost),
             Err(failure) => Some(Put::Failed(failure)),
         }
     }
+}
+
+/// Whether two documents are the same, whatever order and blanks their JSON has.
+fn same(ours: &Fields, theirs: &Fields) -> bool {
+    let canonical = |fields: &Fields, name: &str| fields.json(name).and_then(|json| canonical_json(json).ok());
+    ours.len() == theirs.len()
+        && ours.names().all(|name| canonical(ours, name).zip(canonical(theirs, name)).is_some_and(|(a, b)| a.same_as(&b)))
 }
