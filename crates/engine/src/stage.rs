@@ -62,7 +62,8 @@ impl Engine {
             facts,
         };
         let number = job.record.number.max(fences) + 1;
-        Ok((Record { number, phase: Phase::Staged(attempt), ..job.record.clone() }, held))
+        let undestroyed = self.destroy_former(spec, &job.record).await;
+        Ok((Record { number, phase: Phase::Staged(attempt), held: undestroyed, ..job.record.clone() }, held))
     }
 
     /// The path is created without fields, so that publishing can be a PATCH from the first time on.
@@ -71,6 +72,12 @@ impl Engine {
             Err(WriteFailure::Failed(failure)) => Err(failure.during(&format!("creating {path}"))),
             Ok(_) | Err(WriteFailure::Conflict | WriteFailure::Gone) => self.vault.read(path).await,
         }
+    }
+
+    /// Destroys what the rotation before may have left; what cannot be destroyed now stays named in the record.
+    async fn destroy_former(&self, spec: &Spec, record: &Record) -> Option<(u64, u64)> {
+        let (first, last) = record.held?;
+        self.vault.destroy_record(&spec.name, first, last).await.err().map(|_| (first, last))
     }
 
     fn fresh_id(&self) -> Result<String, Failure> {

@@ -327,9 +327,14 @@ impl Record {
             Purpose::Tend => {}
         }
         self.later.extend(later);
-        self.held = Some((since, version));
+        self.held = Some(self.values_since(since, version));
         self.phase = Phase::Idle;
         Some(self)
+    }
+
+    /// The versions that hold values: those of this attempt, and those of an earlier one that could not be destroyed.
+    fn values_since(&self, since: u64, version: u64) -> (u64, u64) {
+        (self.held.map_or(since, |(first, _)| first.min(since)), version)
     }
 
     /// The attempt was rolled back: idle, the slot still open, the failure remembered for the backoff.
@@ -338,7 +343,7 @@ impl Record {
         let since = self.attempt()?.since_version;
         let attempts = self.last_failure.as_ref().map_or(0, |f| f.attempts).saturating_add(1);
         self.last_failure = Some(LastFailure { at: now, attempts, why: why.to_owned() });
-        self.held = Some((since, version));
+        self.held = Some(self.values_since(since, version));
         self.phase = Phase::Idle;
         Some(self)
     }

@@ -38,6 +38,14 @@ fn finishing_uses_up_the_slot_and_remembers_what_to_destroy() {
 }
 
 #[test]
+fn what_an_earlier_attempt_left_undestroyed_is_not_forgotten() {
+    let staged = Record { held: Some((2, 4)), ..staged() };
+    let back = staged.clone().turned().and_then(|r| r.rolled_back(9, Timestamp::UNIX_EPOCH, "")).unwrap_or_else(|| panic!());
+    let done = staged.finished(9, Timestamp::UNIX_EPOCH, vec![]).unwrap_or_else(|| panic!());
+    assert_eq!((done.held, back.held), (Some((2, 9)), Some((2, 9))));
+}
+
+#[test]
 fn a_rollback_leaves_the_slot_open_and_counts() {
     let back =
         staged().turned().and_then(|r| r.rolled_back(9, Timestamp::UNIX_EPOCH, "verify: wrong password")).unwrap_or_else(|| panic!());
