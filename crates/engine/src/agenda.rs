@@ -24,8 +24,8 @@ pub const LATER: Duration = Duration::from_mins(1);
 pub enum Errand {
     /// A rotation for this slot.
     Rotate(Timestamp),
-    /// Its rotation is under way, and is ours or nobody's.
-    TakeOver,
+    /// Its rotation is under way, and is ours or nobody's: this version of its record has stood for the whole lease.
+    TakeOver(u64),
     /// Something that was left for later is due.
     Tend,
     /// Versions of its record that held values may not have been destroyed.
@@ -107,7 +107,7 @@ impl Memory {
         let record = self.record.as_ref().filter(|_| self.failure.is_none())?;
         if record.way().is_some() {
             let stored = Stored { version: self.version, record: Some(record.clone()), held: Held::default() };
-            return engine.may_take_over(&stored, &mut self.owner).then_some(Errand::TakeOver);
+            return engine.may_take_over(&stored, &mut self.owner).then_some(Errand::TakeOver(self.version));
         }
         let idle = record.phase == Phase::Idle;
         // Before the next rotation: its finish names other versions, and these would be forgotten.
@@ -150,6 +150,13 @@ fn rested(last: Option<Duration>, now: Duration) -> bool {
 /// Whether a slot is still due, judged once more from the very reading that the stage will be checked against.
 pub fn still_due(input: &Input, policy: &Policy, slot: Timestamp, now: Timestamp) -> bool {
     matches!(plan::decide(now, input, policy), Decision::Due { slot: due, .. } if due.0 == slot)
+}
+
+/// Whether what was found under way may still be taken over, judged by the reading that the takeover will be checked against. An
+/// owner that has written since the version that stood so long is not silent: whoever judged it may have been frozen himself.
+pub fn still_silent(engine: &Engine, stored: &Stored, version: u64) -> bool {
+    let under_way = stored.record.as_ref().filter(|r| r.way().is_some()).and_then(Record::attempt);
+    under_way.is_some_and(|attempt| stored.version == version || attempt.owner == engine.owner())
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ const PAUSED: &str = "paused";
 async fn objection(errand: Errand, shared: &Shared, live: &Live, managed: &Managed) -> Option<(&'static str, String)> {
     let class = &managed.config.class;
     match errand {
-        Errand::TakeOver | Errand::Sweep => return None, // what was staged is brought to its end
+        Errand::TakeOver(_) | Errand::Sweep => return None, // what was staged is brought to its end
         Errand::Tend => {}
         Errand::Rotate(_) => match live.engine.class_pause(class).await {
             Ok(pause) => shared.keep_pause(class, pause),
@@ -64,10 +64,10 @@ async fn act(errand: Errand, shared: &Shared, live: &Live, managed: &Managed, st
             }
             done.ended(rotations::run(shared, live, managed, stored, Work::Rotate(Ask { slot, ..Ask::default() })).await);
         }
-        Errand::TakeOver if stored.record.as_ref().is_some_and(|r| r.way().is_some()) => {
+        Errand::TakeOver(version) if agenda::still_silent(&live.engine, &stored, version) => {
             done.ended(rotations::run(shared, live, managed, stored, Work::TakeOver).await);
         }
-        Errand::TakeOver => {}
+        Errand::TakeOver(_) => {}
         Errand::Tend => {
             done.looked_at_older = true;
             (done.ended.tended, done.still_used) = tend(shared, live, managed, stored).await;
