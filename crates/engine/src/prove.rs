@@ -1,7 +1,7 @@
 //! The proof watch: does what consumers read still work, and is it still what Keyward published? A refusal counts only if nothing
 //! was under way around it.
 
-use crate::drive::{Engine, Spec};
+use crate::drive::{Engine, Outcome, Spec};
 use crate::failure::{Class, Failure};
 use crate::known::{is_foreign, known};
 use crate::ports::Document;
@@ -9,6 +9,7 @@ use crate::published::named;
 use crate::recording::Put;
 use crate::stored::{Held, Stored};
 use keyward_rotation::record::{Author, Diverged, Phase, Record};
+use keyward_rotation::saga::End;
 use keyward_secret::Fields;
 
 /// What one look came to.
@@ -57,7 +58,11 @@ impl Engine {
     /// Proves once what is published now, and keeps in the record what follows: a value of somebody else's that works is
     /// adopted, one that is refused holds the schedule, and one that works again frees it.
     pub async fn watch(&self, spec: &Spec) -> (Proof, Option<Noticed>) {
-        let Look { proof, read } = self.look_at(spec).await;
+        let Look { mut proof, mut read } = self.look_at(spec).await;
+        // What cannot be healed now is told as what it is, and tried again at the next look.
+        if matches!(proof, Proof::Invalid(_)) && matches!(self.heal(spec).await, Ok(Some(outcome)) if outcome.end == End::Rotated) {
+            Look { proof, read } = self.look_at(spec).await;
+        }
         let Some((stored, live)) = read else { return (proof, None) };
         let Some(record) = stored.record.filter(|r| matches!(r.phase, Phase::Idle | Phase::Paused { .. })) else { return (proof, None) };
         let names = spec.kind.fields();
@@ -122,6 +127,30 @@ impl Engine {
             (Ok(after), Ok(live)) if after.version == record && live.version == published => Proof::Invalid(failure),
             _ => Proof::Moving,
         }
+    }
+}
+
+impl Engine {
+    /// Publishes the copy of a credential again that Vault itself has rotated since: by its own period, or by a `rotate-role` that
+    /// was frozen for long. Nothing is done while what consumers read works, or what Vault returns does not. `None`: nothing was called for.
+    ///
+    /// # Errors
+    /// What could not be read or proved.
+    async fn heal(&self, spec: &Spec) -> Result<Option<Outcome>, Failure> {
+        let Some(fields) = spec.kind.copy().await? else { return Ok(None) };
+        let stored = self.load(&spec.name).await?;
+        let Some(record) = stored.record.clone().filter(|r| r.phase == Phase::Idle) else { return Ok(None) };
+        let live = self.live(spec).await?;
+        let stale = live.fields.as_ref().is_some_and(|f| !f.is_empty() && !fields.contained_in(f));
+        if !stale || matches!(spec.kind.prove(&live).await, None | Some(Ok(()))) {
+            return Ok(None);
+        }
+        let again = Document { version: live.version, fields: Some(fields.duplicate()) };
+        if let Some(Err(failure)) = spec.kind.prove(&again).await {
+            return Err(failure);
+        }
+        let held = Held { old: named(&live, &spec.kind.fields()), publish: fields, ..Held::default() };
+        Ok(Some(self.run_tend(spec, stored, record, held).await))
     }
 }
 

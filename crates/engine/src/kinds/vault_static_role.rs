@@ -38,6 +38,17 @@ impl VaultStaticRole {
         Ok(work.attempt.facts.get(LAST).is_none_or(|before| *before != now))
     }
 
+    /// Whether what `static-creds` returns is refused: Vault crashed between the database's COMMIT and its own write, or somebody
+    /// changed the password beside it. Rotating once more is the cure.
+    async fn dead(&self) -> Result<bool, Failure> {
+        let credential = self.vault.static_credential(&self.role).await?;
+        match self.login.accepts(&credential.values).await {
+            Err(failure) if failure.class == Class::WrongPassword => Ok(true),
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(false),
+        }
+    }
+
     async fn verify(&self, work: Work<'_>) -> Result<(), Trouble> {
         if !self.moved(work).await? {
             let text = format!("Vault was asked to rotate {}, but the time of its last rotation did not move", self.role);
@@ -53,6 +64,11 @@ impl VaultStaticRole {
             return Err(Trouble::Stale);
         }
         let Some((_, shape)) = &self.copy else { return Ok(()) };
+        Ok(self.login.accepts(&self.as_read(shape, live).await?).await?)
+    }
+
+    /// The credential as it stands in the copy; the user's name from Vault where the copy has none.
+    async fn as_read(&self, shape: &Shape, live: &Document) -> Result<Values, Failure> {
         let mut read = Values::new();
         for name in ["username", "password"] {
             read.extend(shape.published(name, live).map(|v| (name.to_owned(), v)));
@@ -61,7 +77,7 @@ impl VaultStaticRole {
         if !read.contains_key("username") {
             read.extend(self.vault.static_credential(&self.role).await?.values.remove_entry("username"));
         }
-        Ok(self.login.accepts(&read).await?)
+        Ok(read)
     }
 }
 
@@ -108,10 +124,17 @@ impl Kind for VaultStaticRole {
     }
 
     async fn probe(&self, step: Step, work: Work<'_>) -> Result<bool, Failure> {
-        if step == Step::Rotate { self.moved(work).await } else { Ok(false) }
+        Ok(step == Step::Rotate && self.moved(work).await? && !self.dead().await?)
     }
 
-    async fn prove(&self, _live: &Document) -> Option<Result<(), Failure>> {
+    async fn prove(&self, live: &Document) -> Option<Result<(), Failure>> {
+        if let Some((_, shape)) = &self.copy {
+            // What consumers read is the copy.
+            return Some(match self.as_read(shape, live).await {
+                Ok(read) => self.login.accepts(&read).await,
+                Err(failure) => Err(failure),
+            });
+        }
         let credential = match self.vault.static_credential(&self.role).await {
             Ok(credential) => credential,
             Err(failure) => return Some(Err(failure)),
