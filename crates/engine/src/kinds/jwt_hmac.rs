@@ -87,7 +87,8 @@ impl JwtHmac {
             }
             Some(_) => {}
         }
-        let until = now.saturating_add(self.token_lifetime).unwrap_or(Timestamp::MAX);
+        // Whoever signs learns of the new key as late as whoever verifies: until then the old one still signs.
+        let until = now.saturating_add(self.propagation.saturating_add(self.token_lifetime)).unwrap_or(Timestamp::MAX);
         let next = live.fields.as_ref().and_then(|f| f.json(&self.fields.next));
         let (Some(next), Some(previous)) = (next, Self::retiring(live, &self.fields.current, until)) else { return Ok(Tended::Done) };
         let mut fields = Fields::new();
