@@ -17,6 +17,7 @@ mod tests;
 
 pub use crate::schedule::{Backoff, CatchUp, Policy};
 
+use crate::record::{Phase, Record};
 use crate::schedule::Slot;
 use check::{CHECKS, Question};
 use jiff::Timestamp;
@@ -49,6 +50,35 @@ pub struct Input {
     pub observe: bool,
     /// Its values come from a person (`keyward supply`).
     pub kind_manual: bool,
+}
+
+impl Input {
+    /// A secret as its record tells; `None`: it was never seen before. What no record knows is as of one that is neither
+    /// observed nor a person's to supply.
+    pub fn of(name: &str, class: &str, record: Option<&Record>, now: Timestamp) -> Self {
+        let phase = record.map(|r| &r.phase);
+        Self {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            first_seen: record.map_or(now, |r| r.first_seen),
+            last_slot: record.and_then(|r| r.last_slot).map(Slot),
+            last_success: record.and_then(|r| r.last_success),
+            last_failure: record.and_then(|r| r.last_failure.as_ref()).map(|f| (f.at, f.attempts)),
+            paused: match phase {
+                Some(Phase::Paused { by, why, .. }) if why.is_empty() => Some(by.clone()),
+                Some(Phase::Paused { by, why, .. }) => Some(format!("{by}: {why}")),
+                _ => None,
+            },
+            stuck: match phase {
+                Some(Phase::Stuck { reason, .. }) => Some(reason.says().to_owned()),
+                _ => None,
+            },
+            diverged: record.and_then(|r| r.diverged.as_ref()).map(|d| d.why.clone()),
+            running: record.is_some_and(|r| r.way().is_some()),
+            observe: false,
+            kind_manual: false,
+        }
+    }
 }
 
 /// What to do about one secret now.

@@ -48,8 +48,8 @@ const ROOMS: &[Room] = &[
     Room { name: "keyward-client", may: &["keyward-secret", "keyward-vault"], never: &[] },
     Room {
         name: "keyward-sim",
-        may: &["keyward-engine", "keyward-rotation", "keyward-audit", "keyward-tail", "keyward-alert"],
-        never: &["reqwest", "vaultrs", "tokio-postgres"],
+        may: &["keyward-engine", "keyward-rotation", "keyward-secret", "keyward-audit", "keyward-tail", "keyward-alert"],
+        never: &["tokio", "reqwest", "vaultrs", "tokio-postgres"],
     },
     Room { name: "keyward-harness", may: &[], never: &["tokio"] },
     Room { name: "keyward-tests", may: &["keyward-harness"], never: &[] },

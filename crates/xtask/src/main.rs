@@ -8,6 +8,7 @@ mod image;
 mod layers;
 mod promtool;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 
@@ -40,6 +41,8 @@ Usage: cargo xtask <CHORE>
                    minutes). On a log of its own, shaped like Vault's, or on LOG
   fuzz [TARGET] [--seconds N]
                    Fuzz what strangers can write: line, tail-state, config, or all three; for a minute, or N seconds
+  sim --seed N     Replay one simulated world and print its story as a timeline; `sim --seeds A..B` looks for one that
+                   breaks, `--mutant NAME` breaks a rule of the protocol on purpose, `sim --mutants` lists those
   tidy             Check the rules of the house that no compiler checks: file lengths, banned words, and which crate may
                    import which. A test does the same
   help             Print this
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         ["bench", "audit"] => bench::audit(None),
         ["bench", "audit", log] => bench::audit(Some(Path::new(log))),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["sim", rest @ ..] => sim::run(rest),
         ["tidy"] => tidy(),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),

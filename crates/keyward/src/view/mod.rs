@@ -14,8 +14,8 @@ use keyward_engine::kinds::Laggards;
 use keyward_engine::stored::Stored;
 use keyward_rotation::class::Pause;
 use keyward_rotation::plan::{self, Decision, Input, Reason};
-use keyward_rotation::record::{Author, Later, Phase, Record};
-use keyward_rotation::schedule::{Policy, Slot};
+use keyward_rotation::record::{Author, Later, Record};
+use keyward_rotation::schedule::Policy;
 use serde::{Deserialize, Serialize};
 
 /// A secret at a moment.
@@ -124,28 +124,8 @@ pub struct Recent {
 
 /// What the planner is asked about a secret.
 pub fn input(managed: &Managed, record: Option<&Record>, now: Timestamp) -> Input {
-    let phase = record.map(|r| &r.phase);
-    Input {
-        name: managed.spec.name.clone(),
-        class: managed.config.class.clone(),
-        first_seen: record.map_or(now, |r| r.first_seen),
-        last_slot: record.and_then(|r| r.last_slot).map(Slot),
-        last_success: record.and_then(|r| r.last_success),
-        last_failure: record.and_then(|r| r.last_failure.as_ref()).map(|f| (f.at, f.attempts)),
-        paused: match phase {
-            Some(Phase::Paused { by, why, .. }) if why.is_empty() => Some(by.clone()),
-            Some(Phase::Paused { by, why, .. }) => Some(format!("{by}: {why}")),
-            _ => None,
-        },
-        stuck: match phase {
-            Some(Phase::Stuck { reason, .. }) => Some(reason.says().to_owned()),
-            _ => None,
-        },
-        diverged: record.and_then(|r| r.diverged.as_ref()).map(|d| d.why.clone()),
-        running: record.is_some_and(|r| r.way().is_some()),
-        observe: managed.observes(),
-        kind_manual: managed.is_manual(),
-    }
+    let known = Input::of(&managed.spec.name, &managed.config.class, record, now);
+    Input { observe: managed.observes(), kind_manual: managed.is_manual(), ..known }
 }
 
 /// The planner's decision for one secret, were it alone in a class that may be paused.

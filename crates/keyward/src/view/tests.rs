@@ -8,7 +8,7 @@ use crate::commands::{Alone, status};
 use crate::config::{Config, Environment};
 use keyward_engine::stored::Held;
 use keyward_engine::{Class, Failure};
-use keyward_rotation::record::{Attempt, Diverged, Known, LastFailure, Purpose};
+use keyward_rotation::record::{Attempt, Diverged, Known, LastFailure, Phase, Purpose};
 use keyward_rotation::saga::Stuck;
 use std::collections::BTreeMap;
 

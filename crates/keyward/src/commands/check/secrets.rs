@@ -9,7 +9,7 @@ use crate::records;
 use jiff::Timestamp;
 use keyward_engine::ports::{Document, Vault as _};
 use keyward_engine::{Class, Failure};
-use keyward_rotation::record::Phase;
+use keyward_rotation::record::{Phase, Record};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -178,7 +178,9 @@ fn first(kind: &KindConfig, name: &str, path: &str) -> Finding {
 
 /// Whether the next rotation would have to wait for somebody, or meets a user that is none of ours.
 async fn in_use(managed: &Managed, live: &Document) -> Option<Finding> {
-    match managed.spec.kind.gate(live).await {
+    // As if nothing were left to be done about older values: that the grace is not over is no fault, the next slot comes after it.
+    let now = Timestamp::now();
+    match managed.spec.kind.gate(live, &Record::first_seen(&managed.spec.name, now), now).await {
         Ok(()) => None,
         Err(failure) if failure.class == Class::InUse => Some(
             Finding::warning(format!("a rotation would wait: {}", failure.text))
