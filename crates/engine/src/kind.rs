@@ -11,6 +11,7 @@ use keyward_rotation::record::{Attempt, Later, Record};
 use keyward_rotation::table::{Step, Table};
 use keyward_secret::{Fields, Source, Values};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A rotation on its way, as a kind sees it.
 #[derive(Clone, Copy, Debug)]
@@ -224,6 +225,17 @@ pub trait Kind: Send + Sync {
     /// The published values as the target would be given them, for a kind whose step Apply can make the target accept a value that is
     /// published already (`keyward reconcile`); `None` where only a new value helps.
     fn current(&self, _live: &Document) -> Option<Values> {
+        None
+    }
+
+    /// Whether something of this kind lives only while it is renewed.
+    fn needs_renewal(&self) -> bool {
+        false
+    }
+
+    /// Renews what these facts name: those of an attempt, of the present value ([`Self::keeps`]) or of an older one. `None`: they name
+    /// nothing that has to be renewed. Else for how long it lives now, or `None` where it is gone.
+    async fn renew(&self, _facts: &BTreeMap<String, String>) -> Option<Result<Option<Duration>, Failure>> {
         None
     }
 

@@ -5,6 +5,7 @@
 //! could lose: everything that decides stands in the secret's record in Vault ([`stored`]).
 
 pub mod agenda;
+mod alive;
 mod before;
 mod closing;
 mod drive;
@@ -26,6 +27,7 @@ mod stage;
 pub mod stored;
 mod tend;
 
+pub use alive::Alive;
 pub use drive::{Ask, Claims, Engine, Outcome, Settings, Spec};
 pub use failure::{Class, Failure};
 pub use kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};

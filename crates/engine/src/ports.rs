@@ -1,9 +1,13 @@
 //! The ports: everything the engine asks of the world, as traits. The binary plugs the real clients in.
 
+mod leases;
 mod redis;
+mod root;
 mod transit;
 
+pub use leases::{ConsumerDatabase, Leased, Leases, Minted, TokenRole};
 pub use redis::{Redis, RedisClient};
+pub use root::{Canary, Root, RootDatabase};
 pub use transit::{Transit, TransitKeyState};
 
 use crate::failure::Failure;

@@ -13,7 +13,7 @@ pub use issued::{APPROLE_SECRET_ID, APPROLE_SECRET_ID_FILE, EXEC, HTTP_API_KEY};
 pub use postgres::{POSTGRES_PASSWORD, POSTGRES_TWO_USERS};
 pub use redis::REDIS_PASSWORD;
 pub use value::{JWT_HMAC, MANUAL, RANDOM, RECONCILE, TEND};
-pub use vault::{TRANSIT_KEY, VAULT_STATIC_ROLE, VAULT_STATIC_ROLE_COPIED};
+pub use vault::{TRANSIT_KEY, VAULT_DYNAMIC_LEASE, VAULT_ROOT_ROTATE, VAULT_ROOT_SET, VAULT_STATIC_ROLE, VAULT_STATIC_ROLE_COPIED};
 
 /// One step of a rotation. What it means for a kind is said where the kind is implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,6 +145,9 @@ pub static TABLES: &[&Table] = &[
     &POSTGRES_TWO_USERS,
     &VAULT_STATIC_ROLE,
     &VAULT_STATIC_ROLE_COPIED,
+    &VAULT_DYNAMIC_LEASE,
+    &VAULT_ROOT_SET,
+    &VAULT_ROOT_ROTATE,
     &REDIS_PASSWORD,
     &MANUAL,
     &RANDOM,

@@ -1,10 +1,11 @@
 //! What is mounted where: which engine serves a path, and the mount points as labels.
 
-use crate::call::{Call, Raw};
+use crate::call::{Call, Raw, seconds};
 use crate::client::Client;
 use crate::{Kind, VaultError, path};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use vaultrs::api::sys::requests::{ListAuthsRequest, ListMountsRequest};
 
 /// The mount that serves a path.
@@ -18,6 +19,8 @@ pub struct Mount {
     pub version: Option<u8>,
     /// The mount's options as Vault gives them.
     pub options: BTreeMap<String, String>,
+    /// For how long a lease of it lives at most, unless its role says less.
+    pub max_lease_ttl: Duration,
 }
 
 /// The mounts known to our token.
@@ -35,6 +38,14 @@ struct MountData {
     #[serde(rename = "type")]
     kind: String,
     options: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    config: MountConfig,
+}
+
+#[derive(Deserialize, Default)]
+struct MountConfig {
+    #[serde(default)]
+    max_lease_ttl: i64,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +79,7 @@ impl Client {
         let data: MountData = answer.data(&attempted)?;
         let options = data.options.unwrap_or_default();
         let version = (data.kind == "kv").then(|| options.get("version").and_then(|v| v.parse().ok()).unwrap_or(1));
-        Ok(Mount { path: data.path, kind: data.kind, version, options })
+        Ok(Mount { path: data.path, kind: data.kind, version, options, max_lease_ttl: seconds(data.config.max_lease_ttl) })
     }
 
     /// All mounts if our token may list them, else those that it may use.

@@ -97,7 +97,7 @@ impl Capabilities {
 }
 
 #[derive(Deserialize)]
-struct LookupData {
+pub(crate) struct LookupData {
     #[serde(default)]
     ttl: i64,
     #[serde(default)]
@@ -153,7 +153,7 @@ impl From<LookupData> for TokenInfo {
 }
 
 #[derive(Deserialize)]
-struct AuthData {
+pub(crate) struct AuthData {
     client_token: String,
     #[serde(default)]
     accessor: String,
@@ -165,9 +165,27 @@ struct AuthData {
 }
 
 #[derive(Deserialize)]
-struct RenewData {
+pub(crate) struct RenewData {
     lease_duration: i64,
     renewable: bool,
+}
+
+impl From<AuthData> for Login {
+    fn from(data: AuthData) -> Self {
+        Self {
+            token: Secret::new(data.client_token),
+            accessor: data.accessor,
+            ttl: seconds(data.lease_duration),
+            renewable: data.renewable,
+            policies: data.policies.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<RenewData> for Renewed {
+    fn from(data: RenewData) -> Self {
+        Self { ttl: seconds(data.lease_duration), renewable: data.renewable }
+    }
 }
 
 #[derive(Deserialize)]
@@ -199,8 +217,7 @@ impl Client {
         // Renewing twice does no more than renewing once.
         let call = Call::read(RenewTokenSelfRequest::default());
         let attempted = call.attempted.clone();
-        let data: RenewData = self.run(call).await?.auth(&attempted)?;
-        Ok(Renewed { ttl: seconds(data.lease_duration), renewable: data.renewable })
+        Ok(self.run(call).await?.auth::<RenewData>(&attempted)?.into())
     }
 
     /// Ends our token, and with it all leases that it made. The client is then without one.
@@ -225,14 +242,7 @@ impl Client {
         let call = Call::write(endpoint).identity(Identity::Nobody).hide(&secret_id);
         let attempted = call.attempted.clone();
         let answer = self.run(call).await.map_err(refused_login)?;
-        let data: AuthData = answer.auth(&attempted)?;
-        Ok(Login {
-            token: Secret::new(data.client_token),
-            accessor: data.accessor,
-            ttl: seconds(data.lease_duration),
-            renewable: data.renewable,
-            policies: data.policies.unwrap_or_default(),
-        })
+        Ok(answer.auth::<AuthData>(&attempted)?.into())
     }
 
     /// Unwraps a secret id that was handed over wrapped, after checking that the wrapped answer was made by the AppRole mount

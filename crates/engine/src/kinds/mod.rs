@@ -8,6 +8,8 @@ mod postgres_two_users;
 mod random;
 mod redis_password;
 mod transit_key;
+mod vault_dynamic_lease;
+mod vault_root;
 mod vault_static_role;
 
 pub use issued::{FromIssuer, ID};
@@ -18,6 +20,8 @@ pub use postgres_two_users::{Laggards, PostgresTwoUsers, Readers, RetireWhen};
 pub use random::Random;
 pub use redis_password::RedisPassword;
 pub use transit_key::TransitKey;
+pub use vault_dynamic_lease::VaultDynamicLease;
+pub use vault_root::{RootMethod, VaultRoot};
 pub use vault_static_role::VaultStaticRole;
 
 use crate::failure::{Class, Failure};

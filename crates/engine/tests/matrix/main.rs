@@ -5,9 +5,11 @@
 mod foreign;
 mod formats;
 mod issued;
+mod leases;
 mod reconciled;
 mod redis;
 mod retire;
+mod root;
 mod scenes;
 mod world;
 
@@ -66,7 +68,7 @@ async fn check_sound(world: &Arc<World>, spec: &Spec, what: &str) {
     let live = world.newest(PATH);
     assert_eq!(live["other"], serde_json::json!({"kept": [1, 2]}), "{what}: an unnamed field changed");
     check_target(world, spec, what);
-    if spec.kind.table().kind.starts_with("postgres") || spec.kind.path().is_some() && spec.kind.table().kind.starts_with("vault") {
+    if spec.kind.table().kind.starts_with("postgres") || spec.kind.path().is_some() && spec.kind.table().kind.starts_with("vault-static") {
         let (user, password) = (live["username"].as_str().unwrap(), live["password"].as_str().unwrap());
         assert_eq!(world.with(|s| s.roles[user].password.clone()), password, "{what}: what is published does not log in");
     }

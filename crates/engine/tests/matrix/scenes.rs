@@ -1,8 +1,10 @@
 //! One kind each in a fresh world, with something published already.
 
+use crate::world::root::USER;
 use crate::world::{Role, World};
 use keyward_engine::kinds::{
-    JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, RetireWhen, VaultStaticRole,
+    JwtFields, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, RetireWhen, RootMethod, VaultDynamicLease,
+    VaultRoot, VaultStaticRole,
 };
 use keyward_engine::{Kind, Shape, Spec};
 use keyward_secret::{Generator, Template};
@@ -82,6 +84,34 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
                 readers: world.clone(),
             })
         }
+        "vault-dynamic-lease" => {
+            published(r#"{"username":"v-old","password":"old","other":{"kept":[1,2]}}"#);
+            world.with(|s| s.leases.users.insert("v-old".into(), "old".into()));
+            Arc::new(VaultDynamicLease {
+                secret: "s".into(),
+                vault: world.clone(),
+                target: world.clone(),
+                path: PATH.into(),
+                shape: shape(&[("username", "{username}"), ("password", "{password}")]),
+                needs: Duration::from_hours(50),
+                retire: RetireWhen::WhenUnused,
+                grace: GRACE,
+                readers: world.clone(),
+            })
+        }
+        "vault-root" | "vault-root by rotate-root" => {
+            published(r#"{"other":{"kept":[1,2]}}"#);
+            world.with(|s| s.roles.insert(USER.into(), Role { password: "first".into(), fence: None }));
+            world.with(|s| s.root.vault_has = "first".into());
+            Arc::new(VaultRoot {
+                secret: "s".into(),
+                vault: world.clone(),
+                target: world.clone(),
+                method: if kind == "vault-root" { RootMethod::Set } else { RootMethod::RotateRoot },
+                generator: Generator::password(),
+                clock: world.clone(),
+            })
+        }
         "manual" => {
             published(r#"{"api_key":"old","other":{"kept":[1,2]}}"#);
             Arc::new(Manual { path: PATH.into(), shape: shape(&[("api_key", "{value}")]), verify: Some(world.clone()) })
@@ -111,6 +141,18 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
 
 /// What else must hold for a kind when its rotation is over.
 pub fn check_target(world: &World, spec: &Spec, what: &str) {
+    match spec.kind.table().kind {
+        "vault-dynamic-lease" => world.with(|s| {
+            let live: serde_json::Value = serde_json::from_str(s.kv[PATH].last().unwrap().as_ref().unwrap()).unwrap();
+            let (user, password) = (live["username"].as_str().unwrap(), live["password"].as_str().unwrap());
+            assert_eq!(s.leases.users.get(user).map(String::as_str), Some(password), "{what}: what is published does not log in");
+        }),
+        "vault-root" | "vault-root by rotate-root" => world.with(|s| {
+            assert_eq!(s.root.vault_has, s.roles[USER].password, "{what}: Vault does not get in");
+            assert_ne!(s.root.vault_has, "first", "{what}: not rotated");
+        }),
+        _ => {}
+    }
     if spec.kind.table().kind == "redis-password" {
         let live = world.newest(PATH)["password"].as_str().unwrap().to_owned();
         world.with(|s| {
@@ -129,6 +171,9 @@ pub const KINDS: &[&str] = &[
     "postgres-two-users",
     "vault-static-role",
     "vault-static-role with a copy",
+    "vault-dynamic-lease",
+    "vault-root",
+    "vault-root by rotate-root",
     "redis-password",
     "manual",
     "random",

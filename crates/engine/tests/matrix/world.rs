@@ -1,6 +1,8 @@
 //! A made world: a KV store with check-and-set, a database with a fence, a static role, and faults at any call.
 
+pub mod leases;
 pub mod redis;
+pub mod root;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -57,6 +59,8 @@ pub struct State {
     pub redis: redis::State,
     /// Who is connected, whoever asks.
     pub sessions: Vec<Session>,
+    pub leases: leases::State,
+    pub root: root::State,
     /// The database accepts a candidate, and then does not let it in.
     pub refuse_candidates: bool,
 }
@@ -211,6 +215,9 @@ impl Postgres for World {
     async fn apply(&self, call: FenceCall<'_>, password: &Secret) -> Result<FenceAnswer, Failure> {
         let asked = (call.secret.to_owned(), call.number, call.phase as u8, call.rotation.to_owned());
         self.call(|s| {
+            if s.root.refuses_changes {
+                return Err(Failure::passing(Class::Timeout, "no answer"));
+            }
             let role = s.roles.get_mut(call.role).unwrap();
             let passes = role.fence.as_ref().is_none_or(|f| (asked.1, asked.2) > (f.1, f.2) || asked == *f);
             if !passes {

@@ -114,7 +114,7 @@ pub async fn refuses_wrong_password_everywhere(
 }
 
 /// As libpq would: channel binding where it is offered.
-fn consumer<'a>(user: &'a str, password: &'a Secret) -> Login<'a> {
+pub(super) fn consumer<'a>(user: &'a str, password: &'a Secret) -> Login<'a> {
     Login { user, password, options: None, channel_binding: ChannelBinding::Prefer }
 }
 

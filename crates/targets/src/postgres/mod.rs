@@ -7,7 +7,9 @@ mod admin;
 mod failure;
 mod install;
 mod login;
+mod others;
 mod preflight;
+mod root;
 mod session;
 mod url;
 mod verifier;
@@ -16,6 +18,7 @@ pub use admin::{Admin, AdminError, Change, FenceAnswer, FenceRow, Phase, Session
 pub use failure::{FailureClass, LoginFailure};
 pub use install::{FENCE_FORMAT, FENCE_SQL, Installed};
 pub use login::{LoginProof, RefusalUnproved, login, login_everywhere, refuses_wrong_password, refuses_wrong_password_everywhere};
+pub use others::sessions_seen_by;
 pub use preflight::{Check, Subject, Verdict};
 pub use url::{ChannelBinding, Endpoint, PostgresUrl, SslMode, UrlError};
 pub use verifier::{unusable_verifier, verifier_of};

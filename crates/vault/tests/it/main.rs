@@ -6,6 +6,7 @@ mod approle;
 mod database;
 mod health;
 mod kv;
+mod lease;
 mod sys;
 mod token;
 mod transit;
