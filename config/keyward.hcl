@@ -42,6 +42,70 @@ path "secret/metadata/backend/jwt" {
   capabilities = ["read", "patch"]
 }
 
+# orders-database, the same.
+path "secret/data/orders/database" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/orders/database" {
+  capabilities = ["read", "patch"]
+}
+
+# ... see for how long a lease may live, and that the tokens that mint them outlive Keyward's own.
+path "database/roles/orders" {
+  capabilities = ["read"]
+}
+
+path "auth/token/roles/keyward-orders" {
+  capabilities = ["read"]
+}
+
+# ... make such a token for each rotation: it can do what its role's policy says, and nothing else.
+path "auth/token/create/keyward-orders" {
+  capabilities = ["update"]
+}
+
+# ... and keep the token and its lease alive, and end both. An accessor or a lease id has to be known for that; they stand in the records.
+path "auth/token/renew-accessor" {
+  capabilities = ["update"]
+}
+
+path "auth/token/revoke-accessor" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/lookup" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/renew" {
+  capabilities = ["update"]
+}
+
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+}
+
+# vault-database-root: see whose password it is, and give Vault a new one. This connection by name: whoever may write others can point
+# them elsewhere.
+path "database/config/postgres" {
+  capabilities = ["read", "update"]
+}
+
+# ... prove it by a canary that is leased, logs in, and is revoked.
+path "database/roles/canary" {
+  capabilities = ["read"]
+}
+
+path "database/creds/canary" {
+  capabilities = ["read"]
+}
+
+# With method = "rotate-root" also:
+# path "database/rotate-root/postgres" {
+#   capabilities = ["update"]
+# }
+
 # session-cache, the same.
 path "secret/data/backend/cache" {
   capabilities = ["create", "read", "patch"]

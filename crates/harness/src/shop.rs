@@ -23,12 +23,14 @@ pub struct Wishes {
     pub more: String,
     /// Whether the audit log of the server is followed.
     pub audit: bool,
+    /// Further rules of Keyward's policy (HCL).
+    pub policy: String,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
         let class = "grace = \"1s\"\nretire_deadline = \"10s\"\nproof = \"5s\"\nbackoff = { first = \"2s\", longest = \"10s\" }\n";
-        Self { database_class: class.to_owned(), more: String::new(), audit: true }
+        Self { database_class: class.to_owned(), more: String::new(), audit: true, policy: String::new() }
     }
 }
 
@@ -88,7 +90,7 @@ impl<'a> Shop<'a> {
         shop.postgres.psql(&format!("CREATE ROLE \"{}\" LOGIN PASSWORD '{}'", shop.reporting, random::password()?))?;
         vault.static_role(&mount, &role, &shop.reporting)?;
         shop.static_role = format!("{}/static-roles/{role}", mount.path);
-        shop.let_keyward_in()?;
+        shop.let_keyward_in(&wishes.policy)?;
         fs::write(shop.dir.join("smtp-password"), &smtp.password)?;
         fs::write(&shop.config, shop.configuration(smtp, wishes))?;
         Ok(shop)
@@ -132,11 +134,11 @@ impl<'a> Shop<'a> {
     }
 
     /// A policy of just what Keyward needs, an AppRole with it, and its ids in files.
-    fn let_keyward_in(&self) -> Result<()> {
+    fn let_keyward_in(&self, more_policy: &str) -> Result<()> {
         let (approle, role) = (unique("approle"), "keyward");
         self.vault.must("POST", &format!("sys/auth/{approle}"), Some(json!({ "type": "approle" })))?;
         let policy = unique("keyward");
-        self.vault.must("PUT", &format!("sys/policies/acl/{policy}"), Some(json!({ "policy": self.policy() })))?;
+        self.vault.must("PUT", &format!("sys/policies/acl/{policy}"), Some(json!({ "policy": self.policy() + more_policy })))?;
         let settings = json!({ "token_policies": [policy], "token_period": "60s", "token_no_default_policy": true });
         self.vault.must("POST", &format!("auth/{approle}/role/{role}"), Some(settings))?;
         let id = self.vault.must("GET", &format!("auth/{approle}/role/{role}/role-id"), None)?;

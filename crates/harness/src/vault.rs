@@ -67,7 +67,7 @@ pub struct VaultServer {
 
 #[derive(Debug)]
 struct Own {
-    process: Option<Process>,
+    process: Mutex<Option<Process>>,
     folder: Folder,
 }
 
@@ -243,7 +243,25 @@ impl VaultServer {
 
     /// Kills a server of one's own without warning (SIGKILL).
     pub fn kill(&mut self) -> Result<()> {
-        self.own.as_mut().context("a shared Vault cannot be killed; start one of your own")?.process = None;
+        *lock(&self.own.as_ref().context("a shared Vault cannot be killed; start one of your own")?.process) = None;
+        Ok(())
+    }
+
+    /// Kills it without warning when called, from whatever thread. [`Self::relaunch`] starts it again.
+    pub fn killer(&self) -> impl FnOnce() + Send + 'static {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        move || {
+            // One that is gone already is what was wanted.
+            let _ = pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+        }
+    }
+
+    /// As [`Self::restart`], for a server that somebody else holds on to; [`Self::pid`] stays what it was.
+    pub fn relaunch(&self) -> Result<()> {
+        let own = self.own.as_ref().context("a shared Vault cannot be restarted; start one of your own")?;
+        *lock(&own.process) = None;
+        let process = self.launch(&own.folder.0)?;
+        *lock(&own.process) = Some(process);
         Ok(())
     }
 
@@ -253,8 +271,8 @@ impl VaultServer {
         let own = self.own.as_ref().context("a shared Vault cannot be restarted; start one of your own")?;
         let process = self.launch(&own.folder.0)?;
         self.pid = process.pid();
-        if let Some(own) = &mut self.own {
-            own.process = Some(process);
+        if let Some(own) = &self.own {
+            *lock(&own.process) = Some(process);
         }
         Ok(())
     }
@@ -319,7 +337,7 @@ fn start_with(binary: &Path, options: &Options) -> Result<VaultServer> {
     fs::write(folder.0.join("server.hcl"), server_file(&folder.0, tls, port, cluster_port, audit)).context("write Vault's server file")?;
     let process = server.launch(&folder.0)?;
     server.pid = process.pid();
-    server.own = Some(Own { process: Some(process), folder });
+    server.own = Some(Own { process: Mutex::new(Some(process)), folder });
     if options.initialise {
         server.initialise()?;
         if options.audit {

@@ -2,12 +2,14 @@
 
 use crate::config::{Admin, ApproleSecretId, Config, KindConfig, Login, ManualCheck, Mode, SecretConfig};
 use crate::ports::{
-    ApproleIssuer, ExecIssuer, FileDelivery, HttpAcceptance, HttpIssuer, LoginAcceptance, PostgresPort, RedisPort, TransitPort,
-    UsageReaders, VaultPort,
+    ApproleIssuer, ConsumerPostgres, ExecIssuer, FileDelivery, HttpAcceptance, HttpIssuer, LeasePort, LoginAcceptance, PostgresPort,
+    RedisPort, RootPort, SystemClock, TransitPort, UsageReaders, VaultPort,
 };
 use crate::references::Resolver;
+use jiff::Timestamp;
 use keyward_engine::kinds::{
-    FromIssuer, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, TransitKey, VaultStaticRole,
+    FromIssuer, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, TransitKey, VaultDynamicLease, VaultRoot,
+    VaultStaticRole,
 };
 use keyward_engine::ports::{Acceptance, Delivery, Issuer};
 use keyward_engine::{Kind, Shape, Spec};
@@ -94,6 +96,36 @@ fn kind(secret: &SecretConfig, parts: &Parts) -> Arc<dyn Kind> {
             login: Arc::new(logins(&k.login, "password")),
             copy: k.copy.as_ref().map(|copy| (copy.path.clone(), copy.set.clone())),
             interval: secret.policy.schedule.shortest_interval(),
+        }),
+        KindConfig::VaultDynamicLease(k) => Arc::new(VaultDynamicLease {
+            secret: secret.name.clone(),
+            vault: Arc::new(LeasePort {
+                vault: parts.vault.clone(),
+                mount: k.mount.clone(),
+                role: k.role.clone(),
+                token_role: k.token_role.clone(),
+            }),
+            target: Arc::new(ConsumerPostgres { logins: ways(&k.login) }),
+            path: k.path.clone(),
+            shape: k.set.clone(),
+            needs: secret.policy.longest_gap(&secret.name, Timestamp::now()).saturating_add(secret.grace),
+            retire: secret.retire,
+            grace: secret.grace,
+            readers: parts.readers.clone(),
+        }),
+        KindConfig::VaultRoot(k) => Arc::new(VaultRoot {
+            secret: secret.name.clone(),
+            vault: Arc::new(RootPort {
+                vault: parts.vault.clone(),
+                mount: k.mount.clone(),
+                connection: k.connection.clone(),
+                canary: k.canary.clone(),
+                logins: ways(&k.login),
+            }),
+            target: Arc::new(postgres(&k.admin, &k.login, parts)),
+            method: k.method,
+            generator: secret.generator.clone(),
+            clock: Arc::new(SystemClock::default()),
         }),
         KindConfig::RedisPassword(k) => Arc::new(RedisPassword {
             secret: secret.name.clone(),

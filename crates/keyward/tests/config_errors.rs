@@ -79,6 +79,11 @@ fn other_kinds_and_several_secrets() {
 }
 
 #[test]
+fn leases_and_root_passwords() {
+    check(include_str!("config_errors/vault.txt"), 7);
+}
+
+#[test]
 fn redis_password() {
     check(include_str!("config_errors/redis.txt"), 7);
 }

@@ -24,6 +24,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// How many starts are looked at for the longest time between two: more than a year of months.
+const GAPS: usize = 40;
+
 /// How late a slot may start before it counts as missed or overdue, where the policy names no deadline.
 const LATE: Duration = Duration::from_hours(1);
 
@@ -163,6 +166,20 @@ impl Policy {
             }
         };
         from.checked_add(jitter(name, slot, bound)).ok()
+    }
+
+    /// The longest time from one start of the named secret to the next, over the next few dozen, with what a late one may take besides.
+    pub fn longest_gap(&self, name: &str, from: Timestamp) -> Duration {
+        let (mut at, mut last, mut longest) = (from, None, Duration::ZERO);
+        for _ in 0..GAPS {
+            let Some(slot) = self.schedule.next_after(at) else { break };
+            let Some(start) = self.start(name, Slot(slot)) else { break };
+            if let Some(last) = last.replace(start) {
+                longest = longest.max(start.duration_since(last).unsigned_abs());
+            }
+            at = slot;
+        }
+        longest.saturating_add(self.deadline.unwrap_or(LATE))
     }
 
     /// From when on a slot with this start time counts as missed and the secret as overdue.

@@ -20,6 +20,7 @@ pub(super) fn check(secrets: &[Placed], vault: Option<&VaultConfig>, classes: &C
         grace_fits(placed, problems);
         use_can_be_seen(placed, follows_audit, problems);
         pinned_is_not_owned(placed, problems);
+        leases_end(placed, problems);
         publishes_elsewhere(placed, vault, problems);
     }
     let used: Vec<&str> = secrets.iter().map(|p| p.secret.class.as_str()).collect();
@@ -167,7 +168,7 @@ fn use_can_be_seen(placed: &Placed, follows_audit: bool, problems: &Problems<'_>
             );
             problems.at(&placed.span, message);
         }
-        KindConfig::PostgresTwoUsers(_) => {
+        KindConfig::PostgresTwoUsers(_) | KindConfig::VaultDynamicLease(_) => {
             let message = format!(
                 "{} is retired when unused, but no [[vault.node]] has an audit_log: only the database's sessions are seen",
                 label(placed)
@@ -182,6 +183,17 @@ fn use_can_be_seen(placed: &Placed, follows_audit: bool, problems: &Problems<'_>
             problems.warn(Some(&placed.span), message);
         }
         _ => {}
+    }
+}
+
+/// A lease that is never revoked would have to be renewed for ever.
+fn leases_end(placed: &Placed, problems: &Problems<'_>) {
+    if matches!(placed.secret.kind, KindConfig::VaultDynamicLease(_)) && placed.secret.retire == RetireWhen::Never {
+        let message = format!(
+            "{} has retire = \"never\" by its class, but a lease ends when nobody renews it; say \"when-unused\" or \"after-grace\"",
+            label(placed)
+        );
+        problems.at(&placed.span, message);
     }
 }
 

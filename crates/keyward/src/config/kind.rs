@@ -3,7 +3,7 @@
 use super::address::servers;
 use super::kinds::{
     Admin, ApproleSecretId, Exec, HttpApiKey, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random,
-    RedisPassword, TransitKey, VaultStaticRole,
+    RedisPassword, TransitKey, VaultDynamicLease, VaultRoot, VaultStaticRole,
 };
 use super::reference::SecretRef;
 
@@ -16,6 +16,10 @@ pub enum KindConfig {
     PostgresPassword(PostgresPassword),
     /// Vault's database engine makes the password of its static role.
     VaultStaticRole(VaultStaticRole),
+    /// Vault's database engine makes a user for one lease, which is published.
+    VaultDynamicLease(VaultDynamicLease),
+    /// The login that Vault's database engine itself has.
+    VaultRoot(VaultRoot),
     /// A Redis user has the old and the new password at once for a while.
     RedisPassword(RedisPassword),
     /// A person brings the value.
@@ -41,6 +45,8 @@ impl KindConfig {
             Self::PostgresTwoUsers(_) => "postgres-two-users",
             Self::PostgresPassword(_) => "postgres-password",
             Self::VaultStaticRole(_) => "vault-static-role",
+            Self::VaultDynamicLease(_) => "vault-dynamic-lease",
+            Self::VaultRoot(_) => "vault-root",
             Self::RedisPassword(_) => "redis-password",
             Self::Manual(_) => "manual",
             Self::Random(_) => "random",
@@ -52,12 +58,14 @@ impl KindConfig {
         }
     }
 
-    /// The KV path that is published to, mount first; `None` for a static role without a copy.
+    /// The KV path that is published to, mount first; `None` where nothing is published.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::PostgresTwoUsers(k) => Some(&k.path),
             Self::PostgresPassword(k) => Some(&k.path),
             Self::VaultStaticRole(k) => k.copy.as_ref().map(|c| c.path.as_str()),
+            Self::VaultDynamicLease(k) => Some(&k.path),
+            Self::VaultRoot(_) => None,
             Self::RedisPassword(k) => Some(&k.path),
             Self::Manual(k) => Some(&k.path),
             Self::Random(k) => Some(&k.path),
@@ -78,6 +86,8 @@ impl KindConfig {
                 Some(copy) => &copy.set,
                 None => return Vec::new(),
             },
+            Self::VaultDynamicLease(k) => &k.set,
+            Self::VaultRoot(_) => return Vec::new(),
             Self::RedisPassword(k) => &k.set,
             Self::Manual(k) => &k.set,
             Self::Random(k) => &k.set,
@@ -99,13 +109,14 @@ impl KindConfig {
         match self {
             Self::PostgresTwoUsers(_)
             | Self::RedisPassword(_)
+            | Self::VaultDynamicLease(_)
             | Self::JwtHmac(_)
             | Self::HttpApiKey(_)
             | Self::Exec(_)
             | Self::ApproleSecretId(_) => true,
             Self::Random(random) => random.keeps_previous,
             Self::TransitKey(transit) => transit.keep_versions.is_some(),
-            Self::PostgresPassword(_) | Self::VaultStaticRole(_) | Self::Manual(_) => false,
+            Self::PostgresPassword(_) | Self::VaultRoot(_) | Self::VaultStaticRole(_) | Self::Manual(_) => false,
         }
     }
 
@@ -115,6 +126,8 @@ impl KindConfig {
             Self::PostgresTwoUsers(k) => &k.login,
             Self::PostgresPassword(k) => &k.login,
             Self::VaultStaticRole(k) => &k.login,
+            Self::VaultDynamicLease(k) => &k.login,
+            Self::VaultRoot(k) => &k.login,
             Self::Manual(Manual { check: Some(ManualCheck::Login(login)), .. }) => login,
             _ => &[],
         }
@@ -125,6 +138,7 @@ impl KindConfig {
         match self {
             Self::PostgresTwoUsers(k) => Some(&k.admin),
             Self::PostgresPassword(k) => Some(&k.admin),
+            Self::VaultRoot(k) => Some(&k.admin),
             _ => None,
         }
     }
@@ -147,6 +161,7 @@ impl KindConfig {
                 nodes.sort();
                 (format!("Redis at {}", nodes.join(",")), vec![&k.user])
             }
+            Self::VaultRoot(k) => (format!("the connections of {}", k.mount), vec![&k.connection]),
             Self::TransitKey(k) => (format!("the keys of {}", k.mount), vec![&k.key]),
             Self::ApproleSecretId(k) => (format!("the roles of auth/{}", k.mount), vec![&k.role]),
             _ => {

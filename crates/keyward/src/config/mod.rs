@@ -28,7 +28,7 @@ pub use environment::Environment;
 pub use kind::KindConfig;
 pub use kinds::{
     Admin, ApproleSecretId, Exec, HmacAlgorithm, HttpApiKey, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword,
-    PostgresTwoUsers, PublishedCopy, Random, RedisAdmin, RedisPassword, TransitKey, VaultStaticRole, kinds,
+    PostgresTwoUsers, PublishedCopy, Random, RedisAdmin, RedisPassword, TransitKey, VaultDynamicLease, VaultRoot, VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};

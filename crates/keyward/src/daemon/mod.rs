@@ -9,6 +9,7 @@ pub mod control;
 mod errand;
 mod heartbeat;
 pub mod http;
+mod leases;
 mod live;
 pub mod observer;
 mod overdue;
@@ -156,6 +157,7 @@ fn start_tasks(
     supervisor.spawn("watch", task(|shared| Box::pin(watch::run(shared))));
     supervisor.spawn("token", task(|shared| Box::pin(token::run(shared))));
     supervisor.spawn("proof", task(|shared| Box::pin(proof::run(shared))));
+    supervisor.spawn("leases", task(|shared| Box::pin(leases::run(shared))));
     supervisor.spawn("reach", task(|shared| Box::pin(reach::run(shared))));
     supervisor.spawn("audit", task(|shared| Box::pin(audit::run(shared))));
     let (http, control) = (Arc::new(http), Arc::new(control));

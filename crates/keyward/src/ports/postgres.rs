@@ -29,7 +29,7 @@ pub struct PostgresPort {
 }
 
 impl PostgresPort {
-    async fn admin(&self) -> Result<Admin, Failure> {
+    pub(super) async fn admin(&self) -> Result<Admin, Failure> {
         let password = self.resolver.resolve(&self.password).await.map_err(|f| f.during("the administrator's password"))?;
         Admin::new(self.admin.clone(), password, LIMIT).map_err(|e| Failure::lasting(Class::Invalid, e.to_string()))
     }

@@ -139,6 +139,24 @@ fn shortest_intervals() {
 }
 
 #[test]
+fn the_longest_gap_counts_long_months_windows_and_lateness() {
+    let policy = |spec, window: Option<&str>, deadline| Policy {
+        schedule: schedule(spec, None),
+        jitter: Duration::ZERO,
+        window: window.map(|w| Window::parse(w, None).unwrap()),
+        catch_up: CatchUp::RunOnce,
+        backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(1) },
+        deadline,
+        concurrency: 1,
+    };
+    let gap = |policy: Policy| policy.longest_gap("s", "2026-11-24T00:00:00Z".parse().unwrap());
+    let days = |n: u64| Duration::from_hours(24 * n);
+    assert_eq!(gap(policy("weekly", None, None)), days(7) + Duration::from_hours(1));
+    assert_eq!(gap(policy("monthly", None, Some(days(2)))), days(31) + days(2));
+    assert_eq!(gap(policy("monthly", Some("Sat 00:00-23:59"), Some(days(1)))), days(35) + Duration::from_hours(22) + days(1));
+}
+
+#[test]
 fn windows_open_and_close() {
     let window = |spec, zone| Window::parse(spec, zone).unwrap();
     let table = [

@@ -44,7 +44,8 @@ impl Admin {
         }))
     }
 
-    /// What changes whenever the role is altered: `xmin` of its row in `pg_authid`. Needs `GRANT SELECT ON pg_authid`, or a superuser.
+    /// What changes whenever the role is altered: `xmin` of its row in `pg_authid`. Needs `GRANT SELECT ON pg_authid`
+    /// in this very database, or a superuser.
     ///
     /// # Errors
     /// [`AdminError`]; [`FailureClass::InsufficientPrivilege`] without that right.

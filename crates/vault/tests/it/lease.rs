@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A mount with the dynamic role `app`, and a token role whose tokens may lease from it.
 fn mount() -> (DatabaseMount, String) {
@@ -60,7 +60,7 @@ async fn a_lease_lives_and_dies_with_the_token_that_minted_it() {
         Minting { role: &role, display_name: "keyward-orders", meta: BTreeMap::from([("keyward_secret", "orders")]), num_uses: 0 };
     let minted = client.mint_token(&minting).await.unwrap();
     let token = client.lookup_accessor(&minted.accessor).await.unwrap().unwrap();
-    assert!(token.orphan && token.display_name == "token-keyward-orders" && token.period == Some(Duration::from_hours(2)), "{token:?}");
+    assert!(token.orphan && token.renewable && token.display_name == "token-keyward-orders", "{token:?}");
     let lease = client.issue_lease(&mount.path, "app", Some(&minted.token)).await.unwrap();
     let second = client.issue_lease(&mount.path, "app", Some(&minted.token)).await.unwrap();
     assert!(!format!("{lease:?}").contains(lease.password.expose()));

@@ -58,7 +58,7 @@ impl Root for World {
         self.call(|s| {
             s.root.rotated += 1;
             let made = format!("made by Vault {}", s.root.rotated);
-            s.roles.get_mut(USER).unwrap().password = made.clone();
+            s.roles.get_mut(USER).unwrap().password.clone_from(&made);
             if std::mem::take(&mut s.root.loses) {
                 return Err(Failure::unknown(Class::Unreachable, "Vault died"));
             }

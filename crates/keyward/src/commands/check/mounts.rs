@@ -115,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     fn mount(path: &str, kind: &str, version: Option<u8>) -> Mount {
-        Mount { path: path.into(), kind: kind.into(), version, options: BTreeMap::new() }
+        Mount { path: path.into(), kind: kind.into(), version, options: BTreeMap::new(), max_lease_ttl: std::time::Duration::ZERO }
     }
 
     #[test]

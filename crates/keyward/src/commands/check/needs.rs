@@ -5,6 +5,7 @@
 use super::report::Finding;
 use crate::cli::Exit;
 use crate::config::{Config, KindConfig, Mode, SecretConfig, SecretRef};
+use keyward_engine::kinds::RootMethod;
 use keyward_vault::Capabilities;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,7 +131,7 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
                 }
             }
         }
-        _ => {}
+        _ => leases(all, secret),
     }
 }
 
@@ -161,6 +162,42 @@ fn record(all: &mut Gathered, config: &Config, secret: &SecretConfig) {
         need.grant = format!("{mount}/destroy/*");
     }
     all.option(&format!("{mount}/config"), &["read"], "to see that the records never expire");
+}
+
+/// What a kind does with leases of the database engine, and with that engine's own login.
+fn leases(all: &mut Gathered, secret: &SecretConfig) {
+    let (name, acts) = (&secret.name, secret.mode == Mode::Act);
+    match &secret.kind {
+        KindConfig::VaultDynamicLease(k) => {
+            all.add(&format!("{}/roles/{}", k.mount, k.role), &["read"], &format!("to see how long a lease of {name} may live"));
+            all.add(
+                &format!("auth/token/roles/{}", k.token_role),
+                &["read"],
+                &format!("to see that the tokens of {name} outlive Keyward's"),
+            );
+            if acts {
+                all.add(&format!("auth/token/create/{}", k.token_role), &["update"], &format!("to make a token for each lease of {name}"));
+                for (path, what) in [("auth/token/renew-accessor", "renew"), ("auth/token/revoke-accessor", "revoke")] {
+                    all.add(path, &["update"], &format!("to {what} the tokens of leases"));
+                }
+                for what in ["lookup", "renew", "revoke"] {
+                    all.add(&format!("sys/leases/{what}"), &["update"], &format!("to {what} leases"));
+                }
+            }
+        }
+        KindConfig::VaultRoot(k) => {
+            let connection = format!("{}/config/{}", k.mount, k.connection);
+            let capabilities: &[&str] = if acts { &["read", "update"] } else { &["read"] };
+            all.add(&connection, capabilities, &format!("to see whose password {name} is, and to give Vault a new one"));
+            all.add(&format!("{}/roles/{}", k.mount, k.canary), &["read"], &format!("to see the canary role of {name}"));
+            all.add(&format!("{}/creds/{}", k.mount, k.canary), &["read"], &format!("to prove {name} by a canary"));
+            all.add("sys/leases/revoke", &["update"], "to revoke leases");
+            if acts && k.method == RootMethod::RotateRoot {
+                all.add(&format!("{}/rotate-root/{}", k.mount, k.connection), &["update"], &format!("to rotate {name}"));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// What consumers read: only named fields are changed, so `patch` and never `update`.

@@ -32,6 +32,8 @@ pub(super) const ADMIN: (&str, &str) =
     ("admin", "say who changes the role: { url = \"postgresql://user@host/database\", password = { file = \"…\" } }");
 pub(super) const LOGIN: (&str, &str) =
     ("login", "say how a consumer logs in, or nothing can be proved: { url = \"postgresql://host/database\" }");
+/// Each credential has a user of its own, so both are published.
+pub(super) const TWO_USERS: Offer<'static> = Offer { known: &["username", "password"], needed: &["username", "password"] };
 /// The user is known from elsewhere, so it need not be published.
 pub(super) const ONE_USER: Offer<'static> = Offer { known: &["username", "password"], needed: &["password"] };
 

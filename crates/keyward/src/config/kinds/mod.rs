@@ -12,6 +12,8 @@ mod postgres_two_users;
 mod random;
 mod redis_password;
 mod transit_key;
+mod vault_dynamic_lease;
+mod vault_root;
 mod vault_static_role;
 
 pub use approle_secret_id::ApproleSecretId;
@@ -25,6 +27,8 @@ pub use postgres_two_users::PostgresTwoUsers;
 pub use random::Random;
 pub use redis_password::{RedisAdmin, RedisPassword};
 pub use transit_key::TransitKey;
+pub use vault_dynamic_lease::VaultDynamicLease;
+pub use vault_root::VaultRoot;
 pub use vault_static_role::{PublishedCopy, VaultStaticRole};
 
 use super::kind::KindConfig;
@@ -42,6 +46,8 @@ const READERS: &[(&str, Reader)] = &[
     ("postgres-two-users", |s| postgres_two_users::read(s).map(KindConfig::PostgresTwoUsers)),
     ("postgres-password", |s| postgres_password::read(s).map(KindConfig::PostgresPassword)),
     ("vault-static-role", |s| vault_static_role::read(s).map(KindConfig::VaultStaticRole)),
+    ("vault-dynamic-lease", |s| vault_dynamic_lease::read(s).map(KindConfig::VaultDynamicLease)),
+    ("vault-root", |s| vault_root::read(s).map(KindConfig::VaultRoot)),
     ("redis-password", |s| redis_password::read(s).map(KindConfig::RedisPassword)),
     ("manual", |s| manual::read(s).map(KindConfig::Manual)),
     ("random", |s| random::read(s).map(KindConfig::Random)),

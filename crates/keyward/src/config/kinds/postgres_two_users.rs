@@ -1,9 +1,9 @@
 //! `postgres-two-users`, as configured.
 
 use super::super::section::Section;
-use super::super::shape::{Offer, kv_path};
+use super::super::shape::kv_path;
 use super::PATH;
-use super::login::{ADMIN, Admin, LOGIN, Login, User, credential_set, is_role, read_admin, read_login, refuse_admin_as_user};
+use super::login::{ADMIN, Admin, LOGIN, Login, TWO_USERS, User, credential_set, is_role, read_admin, read_login, refuse_admin_as_user};
 use keyward_engine::Shape;
 use toml::Spanned;
 
@@ -21,8 +21,6 @@ pub struct PostgresTwoUsers {
     /// Every way on which a consumer logs in; at least one.
     pub login: Vec<Login>,
 }
-
-const TWO_USERS: Offer<'static> = Offer { known: &["username", "password"], needed: &["username", "password"] };
 
 pub(super) fn read(mut s: Section<'_>) -> Option<PostgresTwoUsers> {
     let path = s.parsed("path", kv_path);
