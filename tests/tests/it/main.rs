@@ -12,6 +12,7 @@ mod document;
 mod emergency;
 mod environment;
 mod exported;
+mod hostile;
 mod issued;
 mod leaks;
 mod lease;
