@@ -14,7 +14,7 @@ pub enum Phase {
     Announced,
     /// The response's line. Counts.
     Completed,
-    /// The only line the call will ever have: `sys/seal` and `sys/step-down`. Counts.
+    /// The only line the call will ever have: `sys/seal`, `sys/step-down`, and what a rate limit refused. Counts.
     Alone,
     /// The line that a device writes when it is enabled: request only, nobody called. Does not count.
     Probe,
@@ -137,6 +137,8 @@ fn phase(entry: &Entry<'_>, path: &str) -> Phase {
         "request" if path == "sys/audit/test" && entry.request.mount_point.is_empty() => Phase::Probe,
         // The server writes the request's line, acts, and is sealed or no longer active when a response would be due.
         "request" if path == "sys/seal" || path == "sys/step-down" => Phase::Alone,
+        // Refused by a quota before it was carried out; written only where the server is told to.
+        "request" if entry.error == Some(ErrorClass::RateLimited) => Phase::Alone,
         "request" => Phase::Announced,
         _ => Phase::Unknown,
     }

@@ -119,6 +119,16 @@ fn unknown_types_are_facts_that_do_not_count() {
 }
 
 #[test]
+fn what_a_rate_limit_refused_counts_by_its_request() {
+    let mut line = made("read", "secret/data/x");
+    (line.kind, line.error) = ("request", Some("request path \"secret/data/x\": rate limit quota exceeded"));
+    let line = line.line();
+    let entry = parse(line.as_bytes()).unwrap();
+    let fact = Fact::of(&entry, at(0));
+    assert_eq!((fact.phase, fact.outcome, fact.counts()), (Phase::Alone, Outcome::Failed, true));
+}
+
+#[test]
 fn labels_stay_bounded() {
     let many = LabelBook::new((0..10_000).map(|n| format!("m{n}/")));
     assert_eq!(many.mounts().count(), keyward_audit::MAX_MOUNTS);
