@@ -155,6 +155,23 @@ struct Html<'a> {
     r: &'a Page,
 }
 
+impl Html<'_> {
+    /// A number with a thin space at every third digit, so that it can be read at a glance.
+    #[expect(clippy::unused_self, reason = "the template calls it so")]
+    fn grouped(&self, number: impl std::borrow::Borrow<u64>) -> String {
+        let digits = number.borrow().to_string();
+        let lead = digits.len() % 3;
+        let mut out = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && index % 3 == lead {
+                out.push('\u{202f}');
+            }
+            out.push(digit);
+        }
+        out
+    }
+}
+
 impl Page {
     fn node_names(&self) -> String {
         self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")

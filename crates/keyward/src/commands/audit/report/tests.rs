@@ -95,3 +95,11 @@ async fn an_empty_period_is_refused() {
     let report = Report { from: Some(at("2026-05-02T00:00:00Z")), to: Some(at("2026-05-01T00:00:00Z")), html: None };
     assert_eq!(run(report, &config, Output::Text).await.unwrap(), Exit::Usage);
 }
+
+#[test]
+fn numbers_are_grouped_by_three() {
+    let page = Page::default();
+    let html = Html { r: &page };
+    let shown: Vec<String> = [7_u64, 999, 1_000, 1_262_725].iter().map(|number| html.grouped(*number).replace('\u{202f}', " ")).collect();
+    assert_eq!(shown, ["7", "999", "1 000", "1 262 725"]);
+}
