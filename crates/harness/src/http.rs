@@ -67,6 +67,31 @@ impl Http {
         let text = answer.body_mut().with_config().limit(256 << 20).read_to_string().with_context(said)?;
         Ok((answer.status().as_u16(), text))
     }
+
+    /// Sends one request as it is; the whole answer as it would stand on the wire.
+    pub(crate) fn raw(&self, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Result<Vec<u8>> {
+        let said = || format!("{method} {}{target}", self.base);
+        let mut request = Request::builder().method(method).uri(format!("{}{target}", self.base));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = if body.is_empty() {
+            self.agent.run(request.body(()).with_context(said)?)
+        } else {
+            self.agent.run(request.body(body).with_context(said)?)
+        };
+        let mut answer = answer.with_context(said)?;
+        let body = answer.body_mut().with_config().limit(256 << 20).read_to_vec().with_context(said)?;
+        let mut wire = format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", answer.status(), body.len()).into_bytes();
+        let kept =
+            answer.headers().iter().filter(|(name, _)| !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()));
+        for (name, value) in kept {
+            wire.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        wire.extend(b"\r\n");
+        wire.extend(body);
+        Ok(wire)
+    }
 }
 
 fn tls(ca_pem: &Path) -> Result<TlsConfig> {

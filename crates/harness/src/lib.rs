@@ -26,6 +26,7 @@ mod smtp;
 mod tls;
 mod vault;
 mod vault_binary;
+mod vault_proxy;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -51,6 +52,7 @@ pub use smtp::{Message, SmtpServer};
 pub use tls::foreign_ca;
 pub use vault::{DatabaseMount, Options as VaultOptions, VaultServer};
 pub use vault_binary::{Product, VAULT_ENV, VAULT_VERSION, found as vault_found, vault_binary};
+pub use vault_proxy::{Fault, Moment, VaultProxy};
 
 /// The pause between two looks at something awaited.
 const POLL: Duration = Duration::from_millis(20);
