@@ -16,6 +16,7 @@ mod hostile;
 mod issued;
 mod leaks;
 mod lease;
+mod matrix;
 mod pause;
 mod plan;
 mod provider;
