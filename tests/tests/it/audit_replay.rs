@@ -44,7 +44,9 @@ fn work(vault: &VaultServer, mount: &str, secret: &str) {
         vault.api_as("hvs.wrong", "GET", &path, None).unwrap();
         vault.api("LIST", &format!("{mount}/metadata/it"), None).unwrap();
     }
-    vault.api("POST", &format!("sys/policies/acl/{mount}"), Some(json!({ "policy": "" }))).unwrap();
+    vault
+        .api("POST", &format!("sys/policies/acl/{mount}"), Some(json!({ "policy": "path \"none/*\" { capabilities = [\"read\"] }" })))
+        .unwrap();
     vault.api("GET", secret, None).unwrap();
     vault.api("GET", "no-such-mount/x", None).unwrap();
     vault.api("POST", &format!("{mount}/data/it/0"), Some(json!({ "data": {}, "options": { "cas": 1 } }))).unwrap();
