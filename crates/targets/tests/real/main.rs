@@ -6,6 +6,7 @@ mod fence;
 mod login;
 mod preflight;
 mod redis;
+mod root;
 mod web;
 
 use keyward_harness::{PostgresServer, servers, unique};
