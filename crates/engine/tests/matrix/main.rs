@@ -191,7 +191,8 @@ async fn a_frozen_owner_is_fenced_off_by_whoever_took_over() {
     world.with(|s| s.seconds += 601);
     assert!(other.may_take_over(&stored, &mut seen));
     assert_eq!(other.take_over(&spec, stored).await.end, End::Rotated);
-    // The next rotation makes the role that the frozen one would retire current again; its late retire is fenced off.
+    // The next rotation, after the grace, makes the role that the frozen one would retire current again; its late retire is fenced off.
+    world.with(|s| s.seconds += 3601);
     let stored = other.load("s").await.unwrap();
     let next = Ask { slot: Timestamp::from_second(1_700_000_500).unwrap(), ..ask(&spec) };
     assert_eq!(other.rotate(&spec, stored, next).await.end, End::Rotated);
@@ -225,7 +226,7 @@ async fn a_jwt_key_is_next_then_current_then_previous_then_gone() {
     assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
     let live = world.newest(PATH);
     assert_eq!((&live["current"]["kid"], &live["previous"]["kid"], &live["next"]), (&next, &"1".into(), &serde_json::Value::Null));
-    world.with(|s| s.seconds += 3601);
+    world.with(|s| s.seconds += 3601 + 1800);
     assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
     assert_eq!(world.newest(PATH)["previous"], serde_json::Value::Null);
     check_sound(&world, &spec, "after the prune").await;
@@ -267,6 +268,7 @@ async fn a_renamed_secret_takes_its_record_and_its_fence_along() {
     let stored = engine.load("t").await.unwrap();
     let after = stored.record.as_ref().unwrap();
     assert_eq!((after.number, after.last_slot, &after.phase), (before.number, before.last_slot, &Phase::Idle));
+    world.with(|s| s.seconds += 3601);
     let next = Ask { slot: Timestamp::from_second(1_700_000_500).unwrap(), ..ask(&renamed) };
     assert_eq!(engine.rotate(&renamed, stored, next).await.end, End::Rotated, "the fence knows the new name");
     assert!(matches!(engine.load("s").await.unwrap().record.unwrap().phase, Phase::Paused { .. }));
