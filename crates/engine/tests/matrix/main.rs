@@ -216,6 +216,19 @@ async fn the_old_user_is_retired_after_the_grace_and_never_the_current_one() {
 }
 
 #[tokio::test]
+async fn a_second_rotation_within_the_grace_is_deferred() {
+    let (world, spec) = set_up("postgres-two-users");
+    settle(&world, &spec).await;
+    let engine = engine(&world, "me");
+    let next = || Ask { slot: Timestamp::from_second(1_700_000_500).unwrap(), ..ask(&spec) };
+    let outcome = engine.rotate(&spec, engine.load("s").await.unwrap(), next()).await;
+    assert_eq!(outcome.end, End::Refused(keyward_rotation::table::Step::Gate), "{:?}", outcome.failure);
+    assert_eq!(world.with(|s| s.roles["app_a"].password.clone()), "old", "who still holds the old login may use it");
+    world.with(|s| s.seconds += 3601);
+    assert_eq!(engine.rotate(&spec, engine.load("s").await.unwrap(), next()).await.end, End::Rotated);
+}
+
+#[tokio::test]
 async fn a_jwt_key_is_next_then_current_then_previous_then_gone() {
     let (world, spec) = set_up("jwt-hmac");
     settle(&world, &spec).await;
@@ -226,7 +239,10 @@ async fn a_jwt_key_is_next_then_current_then_previous_then_gone() {
     assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
     let live = world.newest(PATH);
     assert_eq!((&live["current"]["kid"], &live["previous"]["kid"], &live["next"]), (&next, &"1".into(), &serde_json::Value::Null));
-    world.with(|s| s.seconds += 3601 + 1800);
+    world.with(|s| s.seconds += 3601);
+    // A signer that read the set just before the promotion has signed with the old key for as long as verifiers may take to read.
+    assert!(!engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
+    world.with(|s| s.seconds += 1800);
     assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
     assert_eq!(world.newest(PATH)["previous"], serde_json::Value::Null);
     check_sound(&world, &spec, "after the prune").await;
