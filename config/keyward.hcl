@@ -115,6 +115,19 @@ path "secret/metadata/backend/cache" {
   capabilities = ["read", "patch"]
 }
 
+# token-signing, the same, and its public keys.
+path "secret/data/backend/token-keys" {
+  capabilities = ["create", "read", "patch"]
+}
+
+path "secret/metadata/backend/token-keys" {
+  capabilities = ["read", "patch"]
+}
+
+path "secret/data/public/token-keys" {
+  capabilities = ["create", "read", "patch"]
+}
+
 # webhook-signing, the same.
 path "secret/data/common/webhook" {
   capabilities = ["create", "read", "patch"]

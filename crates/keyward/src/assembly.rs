@@ -8,8 +8,8 @@ use crate::ports::{
 use crate::references::Resolver;
 use jiff::Timestamp;
 use keyward_engine::kinds::{
-    FromIssuer, JwtHmac, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, TransitKey, VaultDynamicLease, VaultRoot,
-    VaultStaticRole,
+    FromIssuer, JwtHmac, JwtKeypair, Manual, PostgresPassword, PostgresTwoUsers, Random, RedisPassword, TransitKey, VaultDynamicLease,
+    VaultRoot, VaultStaticRole,
 };
 use keyward_engine::ports::{Acceptance, Delivery, Issuer};
 use keyward_engine::{Kind, Shape, Spec};
@@ -155,6 +155,18 @@ fn kind(secret: &SecretConfig, parts: &Parts) -> Arc<dyn Kind> {
             generator: secret.generator.clone(),
             token_lifetime: k.token_lifetime,
             propagation: k.propagation,
+        }),
+        KindConfig::JwtKeypair(k) => Arc::new(JwtKeypair {
+            vault: parts.vault.clone(),
+            clock: Arc::new(SystemClock::default()),
+            path: k.path.clone(),
+            fields: k.fields.clone(),
+            jwks_path: k.jwks_path.clone(),
+            jwks_field: k.jwks_field.clone(),
+            algorithm: k.algorithm,
+            token_lifetime: k.token_lifetime,
+            cache_lifetime: k.cache_lifetime,
+            skew: k.skew,
         }),
         KindConfig::TransitKey(k) => Arc::new(TransitKey {
             key: Arc::new(TransitPort { vault: parts.vault.clone(), mount: k.mount.clone(), key: k.key.clone() }),

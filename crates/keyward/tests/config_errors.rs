@@ -90,7 +90,7 @@ fn redis_password() {
 
 #[test]
 fn what_others_issue() {
-    check(include_str!("config_errors/issued.txt"), 6);
+    check(include_str!("config_errors/issued.txt"), 8);
 }
 
 #[test]

@@ -204,6 +204,13 @@ pub enum Later {
         /// When nothing it signed or opened is valid any more.
         not_before: Timestamp,
     },
+    /// Take a key out of the JWKS, now that nobody signs with it and no token of it lives.
+    Withdraw {
+        /// The key's name.
+        kid: String,
+        /// When it left the published secret.
+        not_before: Timestamp,
+    },
     /// Let a key of Vault open nothing any more that was sealed before this version, where the policy says so.
     Close {
         /// The oldest version that still opens.
@@ -230,6 +237,7 @@ impl Later {
             | Self::Revoke { not_before, .. }
             | Self::Promote { not_before }
             | Self::Prune { not_before }
+            | Self::Withdraw { not_before, .. }
             | Self::Close { not_before, .. }
             | Self::Sweep { not_before, .. } => *not_before,
         }

@@ -12,7 +12,7 @@ mod vault;
 pub use issued::{APPROLE_SECRET_ID, APPROLE_SECRET_ID_FILE, EXEC, HTTP_API_KEY};
 pub use postgres::{POSTGRES_PASSWORD, POSTGRES_TWO_USERS};
 pub use redis::REDIS_PASSWORD;
-pub use value::{JWT_HMAC, MANUAL, RANDOM, RECONCILE, TEND};
+pub use value::{JWT_HMAC, JWT_KEYPAIR, MANUAL, RANDOM, RECONCILE, TEND};
 pub use vault::{TRANSIT_KEY, VAULT_DYNAMIC_LEASE, VAULT_ROOT_ROTATE, VAULT_ROOT_SET, VAULT_STATIC_ROLE, VAULT_STATIC_ROLE_COPIED};
 
 /// One step of a rotation. What it means for a kind is said where the kind is implemented.
@@ -152,6 +152,7 @@ pub static TABLES: &[&Table] = &[
     &MANUAL,
     &RANDOM,
     &JWT_HMAC,
+    &JWT_KEYPAIR,
     &HTTP_API_KEY,
     &EXEC,
     &APPROLE_SECRET_ID,
@@ -163,7 +164,7 @@ pub static TABLES: &[&Table] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::Step::{Apply, Finish, Issue, Stage};
+    use super::Step::{Announce, Apply, Finish, Issue, Stage};
     use super::Undo::{Action, Impossible};
     use super::*;
 
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn what_touches_a_target_before_the_pivot_can_be_undone() {
         for table in TABLES {
-            for r in table.rows.iter().filter(|r| matches!(r.step, Issue | Apply)) {
+            for r in table.rows.iter().filter(|r| matches!(r.step, Issue | Announce | Apply)) {
                 assert!(r.undo == Action || table.pivot() == Some(r.step), "{}", table.kind);
                 assert!(!table.is_past_pivot(r.step), "{}", table.kind);
             }

@@ -7,6 +7,7 @@
 
 mod fields;
 mod generate;
+pub mod keypair;
 mod template;
 
 pub use fields::{Fields, FieldsError, canonical_json};

@@ -14,6 +14,7 @@ mod environment;
 mod exported;
 mod hostile;
 mod issued;
+mod jwt;
 mod leaks;
 mod lease;
 mod matrix;

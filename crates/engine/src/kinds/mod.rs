@@ -2,6 +2,8 @@
 
 mod issued;
 mod jwt_hmac;
+mod jwt_keypair;
+mod jwt_keys;
 mod manual;
 mod postgres_password;
 mod postgres_two_users;
@@ -13,7 +15,9 @@ mod vault_root;
 mod vault_static_role;
 
 pub use issued::{FromIssuer, ID};
-pub use jwt_hmac::{JwtFields, JwtHmac};
+pub use jwt_hmac::JwtHmac;
+pub use jwt_keypair::JwtKeypair;
+pub use jwt_keys::JwtFields;
 pub use manual::Manual;
 pub use postgres_password::PostgresPassword;
 pub use postgres_two_users::{Laggards, PostgresTwoUsers, Readers, RetireWhen};

@@ -5,6 +5,7 @@
 mod foreign;
 mod formats;
 mod issued;
+mod jwt;
 mod leases;
 mod reconciled;
 mod redis;
@@ -57,6 +58,7 @@ async fn settle(world: &Arc<World>, spec: &Spec) -> Option<Outcome> {
 
 async fn check_sound(world: &Arc<World>, spec: &Spec, what: &str) {
     issued::check_nothing_left_over(world, spec, what);
+    jwt::check(world, spec, what);
     let stored = engine(world, "check").load("s").await.unwrap();
     let record = stored.record.unwrap();
     assert_eq!(record.phase, Phase::Idle, "{what}");

@@ -133,6 +133,7 @@ pub fn set_up(kind: &str) -> (Arc<World>, Spec) {
                 propagation: GRACE / 2,
             })
         }
+        "jwt-keypair" => crate::jwt::set_up(&world),
         "transit-key" => crate::issued::transit_key(&world),
         other => crate::issued::set_up(other, &world),
     };
@@ -183,4 +184,5 @@ pub const KINDS: &[&str] = &[
     "approle-secret-id",
     "approle-secret-id to a file",
     "transit-key",
+    "jwt-keypair",
 ];

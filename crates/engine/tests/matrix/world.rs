@@ -48,6 +48,10 @@ pub struct State {
     pub made: u32,
     /// Whether it can list nothing.
     pub blind: bool,
+    /// What must hold after every single effect.
+    pub watch: Option<fn(&State)>,
+    /// A path whose readers see its first version for ever.
+    pub stale: Option<String>,
     /// The versions of a key, and the oldest that opens.
     pub versions: u32,
     pub oldest: u64,
@@ -102,7 +106,13 @@ impl World {
             Some(Fault::Refused) => return Err(Failure::passing(Class::Unreachable, "refused by the test").into()),
             _ => {}
         }
-        let result = self.with(effect);
+        let result = self.with(|s| {
+            let result = effect(s);
+            if let Some(watch) = s.watch {
+                watch(s);
+            }
+            result
+        });
         match fault {
             Some(Fault::CrashAfter) => self.die().await,
             Some(Fault::LostAnswer) => Err(Failure::unknown(Class::Timeout, "lost by the test").into()),
@@ -126,7 +136,9 @@ impl From<Failure> for Write {
 
 fn document(state: &State, path: &str) -> Document {
     let versions = state.kv.get(path).map_or(&[][..], Vec::as_slice);
-    let fields = versions.last().and_then(Option::as_ref).map(|text| Fields::parse(&Secret::new(text.as_str())).unwrap());
+    let is_stale = state.stale.as_deref() == Some(path);
+    let seen = if is_stale { versions.first() } else { versions.last() };
+    let fields = seen.and_then(Option::as_ref).map(|text| Fields::parse(&Secret::new(text.as_str())).unwrap());
     Document { version: versions.len() as u64, fields }
 }
 

@@ -30,7 +30,14 @@ pub(super) fn check(secrets: &[Placed], vault: Option<&VaultConfig>, classes: &C
 }
 
 fn publishes_elsewhere(placed: &Placed, vault: Option<&VaultConfig>, problems: &Problems<'_>) {
-    let (Some(mount), Some(path)) = (vault.map(|v| v.record_mount.as_str()), placed.secret.kind.path()) else { return };
+    let Some(mount) = vault.map(|v| v.record_mount.as_str()) else { return };
+    let kind = &placed.secret.kind;
+    for path in kind.path().into_iter().chain(kind.public().map(|(path, _)| path)) {
+        publishes_at(placed, mount, path, problems);
+    }
+}
+
+fn publishes_at(placed: &Placed, mount: &str, path: &str, problems: &Problems<'_>) {
     if path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
         let what = format!("{} publishes under \"{mount}/\", where Keyward keeps its own records; choose another mount", label(placed));
         problems.at(&placed.span, what);
@@ -50,8 +57,9 @@ fn label(placed: &Placed) -> String {
 fn fields_have_one_owner(secrets: &[Placed], problems: &Problems<'_>) {
     let mut owners: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for placed in secrets {
-        let Some(path) = placed.secret.kind.path() else { continue };
-        for field in placed.secret.kind.owned_fields() {
+        let kind = &placed.secret.kind;
+        let own = kind.path().into_iter().flat_map(|path| kind.owned_fields().into_iter().map(move |field| (path, field)));
+        for (path, field) in own.chain(kind.public()) {
             if let Some(other) = owners.insert((path, field), &placed.secret.name).filter(|other| *other != placed.secret.name) {
                 problems.at(
                     &placed.span,
@@ -133,6 +141,7 @@ fn grace_fits(placed: &Placed, problems: &Problems<'_>) {
     let period = secret.policy.schedule.shortest_interval();
     let (needs, what) = match &secret.kind {
         KindConfig::JwtHmac(jwt) => (jwt.token_lifetime.saturating_add(jwt.propagation), "token_lifetime and propagation together"),
+        KindConfig::JwtKeypair(jwt) => (jwt.settles_in(), "token_lifetime with twice cache_lifetime and skew"),
         kind if kind.retires() && secret.retire != RetireWhen::Never => (secret.grace, "the grace"),
         _ => return,
     };

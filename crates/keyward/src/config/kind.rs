@@ -2,7 +2,7 @@
 
 use super::address::servers;
 use super::kinds::{
-    Admin, ApproleSecretId, Exec, HttpApiKey, JwtHmac, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random,
+    Admin, ApproleSecretId, Exec, HttpApiKey, JwtHmac, JwtKeypair, Login, Manual, ManualCheck, PostgresPassword, PostgresTwoUsers, Random,
     RedisPassword, TransitKey, VaultDynamicLease, VaultRoot, VaultStaticRole,
 };
 use super::reference::SecretRef;
@@ -28,6 +28,8 @@ pub enum KindConfig {
     Random(Random),
     /// Keys that sign tokens with HMAC.
     JwtHmac(JwtHmac),
+    /// Key pairs that sign tokens, with a JWKS.
+    JwtKeypair(JwtKeypair),
     /// A provider makes the key over its HTTP API.
     HttpApiKey(Box<HttpApiKey>),
     /// A program makes the values.
@@ -51,6 +53,7 @@ impl KindConfig {
             Self::Manual(_) => "manual",
             Self::Random(_) => "random",
             Self::JwtHmac(_) => "jwt-hmac",
+            Self::JwtKeypair(_) => "jwt-keypair",
             Self::HttpApiKey(_) => "http-api-key",
             Self::Exec(_) => "exec",
             Self::TransitKey(_) => "transit-key",
@@ -70,6 +73,7 @@ impl KindConfig {
             Self::Manual(k) => Some(&k.path),
             Self::Random(k) => Some(&k.path),
             Self::JwtHmac(k) => Some(&k.path),
+            Self::JwtKeypair(k) => Some(&k.path),
             Self::HttpApiKey(k) => Some(&k.path),
             Self::Exec(k) => Some(&k.path),
             Self::TransitKey(_) => None,
@@ -95,13 +99,18 @@ impl KindConfig {
             Self::Exec(k) => &k.set,
             Self::TransitKey(_) => return Vec::new(),
             Self::ApproleSecretId(k) => &k.set,
-            Self::JwtHmac(k) => {
-                let mut names = vec![k.fields.current.as_str(), &k.fields.previous, &k.fields.next];
+            Self::JwtHmac(JwtHmac { fields, .. }) | Self::JwtKeypair(JwtKeypair { fields, .. }) => {
+                let mut names = vec![fields.current.as_str(), &fields.previous, &fields.next];
                 names.sort_unstable();
                 return names;
             }
         };
         set.0.keys().map(String::as_str).collect()
+    }
+
+    /// A second path that this secret publishes to, and its field there: what everybody may read.
+    pub fn public(&self) -> Option<(&str, &str)> {
+        if let Self::JwtKeypair(k) = self { Some((&k.jwks_path, &k.jwks_field)) } else { None }
     }
 
     /// Whether an old value outlives the rotation and is retired later.
@@ -111,6 +120,7 @@ impl KindConfig {
             | Self::RedisPassword(_)
             | Self::VaultDynamicLease(_)
             | Self::JwtHmac(_)
+            | Self::JwtKeypair(_)
             | Self::HttpApiKey(_)
             | Self::Exec(_)
             | Self::ApproleSecretId(_) => true,

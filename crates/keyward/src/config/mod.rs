@@ -27,7 +27,7 @@ pub use class::Class;
 pub use environment::Environment;
 pub use kind::KindConfig;
 pub use kinds::{
-    Admin, ApproleSecretId, Exec, HmacAlgorithm, HttpApiKey, HttpCheck, JwtHmac, Login, Manual, ManualCheck, PostgresPassword,
+    Admin, ApproleSecretId, Exec, HmacAlgorithm, HttpApiKey, HttpCheck, JwtHmac, JwtKeypair, Login, Manual, ManualCheck, PostgresPassword,
     PostgresTwoUsers, PublishedCopy, Random, RedisAdmin, RedisPassword, TransitKey, VaultDynamicLease, VaultRoot, VaultStaticRole, kinds,
 };
 pub use problem::{ConfigErrors, Problem, SHOWN};

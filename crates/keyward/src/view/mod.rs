@@ -181,6 +181,7 @@ fn pending(later: &Later) -> String {
         Later::Revoke { what, .. } => format!("revoke {what}, not before {at}"),
         Later::Promote { .. } => format!("make the next key the current one, not before {at}"),
         Later::Prune { .. } => format!("remove the previous value, not before {at}"),
+        Later::Withdraw { kid, .. } => format!("take the key {kid} out of the JWKS, not before {at}"),
         Later::Close { version, .. } => format!("close what was sealed before version {version}, not before {at}"),
         Later::Sweep { label, .. } => format!("end what else may have been issued under {label}, not before {at}"),
     }

@@ -1,7 +1,7 @@
 //! Values that stand in KV version 2, whoever makes them.
 
-use super::Step::{Apply, Confirm, Finish, Preflight, Publish, Stage, Verify};
-use super::Undo::{Impossible, Nothing};
+use super::Step::{Announce, Apply, Confirm, Finish, Preflight, Publish, Stage, Verify};
+use super::Undo::{Action, Impossible, Nothing};
 use super::{Table, row};
 
 /// A value that a person brings (`keyward supply`).
@@ -37,6 +37,20 @@ pub static JWT_HMAC: Table = Table {
         row(Publish, Impossible, "it is published as `next` (the very first as `current`), with check-and-set"),
         row(Confirm, Nothing, "the key set is read back and is well formed"),
         row(Finish, Nothing, "the record is closed; `next` becomes `current` when verifiers have had time to read it"),
+    ],
+};
+
+/// Key pairs that sign tokens: private halves in KV, public ones in a JWKS.
+pub static JWT_KEYPAIR: Table = Table {
+    kind: "jwt-keypair",
+    rows: &[
+        row(Preflight, Nothing, "every published key signs what the JWKS verifies, and there is room for one more"),
+        row(Stage, Nothing, "a new key pair is stored in the record inside Vault"),
+        row(Announce, Action, "its public half is added to the JWKS and read back there (undo: it is taken out again)"),
+        row(Verify, Nothing, "what the new key signs is verified by what the JWKS holds"),
+        row(Publish, Impossible, "its private half is published as `next` (the very first as `current`), with check-and-set"),
+        row(Confirm, Nothing, "the keys are read back, and each signs what the JWKS verifies"),
+        row(Finish, Nothing, "the record is closed; `next` signs when no verifier can hold an older JWKS any more"),
     ],
 };
 

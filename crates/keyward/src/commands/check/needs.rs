@@ -44,7 +44,7 @@ const ORDER: [&str; 5] = ["create", "read", "update", "patch", "list"];
 
 /// The KV paths that a configuration names: what is published, and what it refers to.
 pub fn paths(config: &Config) -> BTreeSet<String> {
-    let published = config.secrets.iter().filter_map(|s| s.kind.path());
+    let published = config.secrets.iter().flat_map(|s| s.kind.path().into_iter().chain(s.kind.public().map(|(path, _)| path)));
     published.chain(references(config).map(|(path, _)| path)).map(str::to_owned).collect()
 }
 
@@ -75,6 +75,15 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
         all.add(&class, &["read"], "to see whether a class is paused").grant = format!("{mount}/data/*");
         if let Some(place) = secret.kind.path().and_then(|path| places.get(path)) {
             published(&mut all, secret, place);
+        }
+        if let Some(place) = secret.kind.public().and_then(|(path, _)| places.get(path)) {
+            let capabilities: &[_] = match (secret.mode, place.is_missing) {
+                (Mode::Observe, _) => &["read"],
+                (Mode::Act, true) => &["create", "read", "patch"],
+                (Mode::Act, false) => &["read", "patch"],
+            };
+            let why = format!("to publish what {} is verified by", secret.name);
+            all.add(&format!("{}/data/{}", place.mount, place.path), capabilities, &why).is_guessed |= place.is_guessed;
         }
         engines(&mut all, secret);
     }

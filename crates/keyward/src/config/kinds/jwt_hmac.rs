@@ -71,6 +71,18 @@ pub(super) fn read(mut s: Section<'_>) -> Option<JwtHmac> {
     let algorithm = s.choice("algorithm", &algorithms);
     let token_lifetime = s.duration("token_lifetime");
     let propagation = s.duration("propagation").map_or(DEFAULT_PROPAGATION, Spanned::into_inner);
+    let fields = read_fields(&mut s);
+    s.finish(&[
+        PATH,
+        ("algorithm", "say which: HS256, HS384 or HS512"),
+        ("token_lifetime", "say how long a token lives, such as \"1h\": that long the previous key must still verify"),
+    ]);
+    let (path, algorithm) = (path?.into_inner(), algorithm?.into_inner());
+    Some(JwtHmac { path, algorithm, token_lifetime: token_lifetime?.into_inner(), propagation, fields })
+}
+
+/// The names of the three fields.
+pub(super) fn read_fields(s: &mut Section<'_>) -> JwtFields {
     let mut fields = JwtFields { current: "current".into(), previous: "previous".into(), next: "next".into() };
     if let Some(mut names) = s.inline("fields") {
         for (key, field) in [("current", &mut fields.current), ("previous", &mut fields.previous), ("next", &mut fields.next)] {
@@ -83,11 +95,5 @@ pub(super) fn read(mut s: Section<'_>) -> Option<JwtHmac> {
         }
         names.finish(&[]);
     }
-    s.finish(&[
-        PATH,
-        ("algorithm", "say which: HS256, HS384 or HS512"),
-        ("token_lifetime", "say how long a token lives, such as \"1h\": that long the previous key must still verify"),
-    ]);
-    let (path, algorithm) = (path?.into_inner(), algorithm?.into_inner());
-    Some(JwtHmac { path, algorithm, token_lifetime: token_lifetime?.into_inner(), propagation, fields })
+    fields
 }

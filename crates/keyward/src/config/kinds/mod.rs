@@ -5,6 +5,7 @@ mod approle_secret_id;
 mod exec;
 mod http_api_key;
 mod jwt_hmac;
+mod jwt_keypair;
 mod login;
 mod manual;
 mod postgres_password;
@@ -20,6 +21,7 @@ pub use approle_secret_id::ApproleSecretId;
 pub use exec::Exec;
 pub use http_api_key::HttpApiKey;
 pub use jwt_hmac::{HmacAlgorithm, JwtHmac};
+pub use jwt_keypair::JwtKeypair;
 pub use login::{Admin, Login};
 pub use manual::{HttpCheck, Manual, ManualCheck};
 pub use postgres_password::PostgresPassword;
@@ -52,6 +54,7 @@ const READERS: &[(&str, Reader)] = &[
     ("manual", |s| manual::read(s).map(KindConfig::Manual)),
     ("random", |s| random::read(s).map(KindConfig::Random)),
     ("jwt-hmac", |s| jwt_hmac::read(s).map(KindConfig::JwtHmac)),
+    ("jwt-keypair", |s| jwt_keypair::read(s).map(KindConfig::JwtKeypair)),
     ("http-api-key", |s| http_api_key::read(s).map(|k| KindConfig::HttpApiKey(Box::new(k)))),
     ("exec", |s| exec::read(s).map(KindConfig::Exec)),
     ("transit-key", |s| transit_key::read(s).map(KindConfig::TransitKey)),
