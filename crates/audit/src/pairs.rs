@@ -77,7 +77,7 @@ impl Pairs {
         std::mem::take(&mut self.unmatched)
     }
 
-    /// The requests that wait, oldest first, the newest [`MAX_KEPT`] of them: each as a hash of its id and its time.
+    /// The requests that wait, oldest first, a bounded number of the newest: each as a hash of its id and its time.
     pub fn waiting(&self) -> Vec<(u64, Timestamp)> {
         let waits = |(id, asked): &&(u64, Timestamp)| self.waiting.get(id) == Some(asked);
         let mut newest: Vec<_> = self.order.iter().rev().filter(waits).take(MAX_KEPT).copied().collect();
