@@ -1,9 +1,11 @@
 //! Where a follower stands, in a form that survives it. Never written to disk here: the caller stores it beside what it counted.
 
+use std::fs::Metadata;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Counters, Error};
-use crate::identity::{ContentTag, FileId};
+use crate::identity::{ContentTag, FileId, born};
 
 /// A follower's position and counters. A versioned enum from the first day; an unknown version is refused by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +39,22 @@ pub struct Position {
     pub offset: u64,
     /// The file's last modification in nanoseconds since 1970 when it was last looked at; orders files if this one is gone.
     pub modified: i64,
+    /// When the file was made, in nanoseconds since 1970, where the file system keeps that: a file that was made later with the same
+    /// device and inode took them over from this one, which was deleted.
+    #[serde(default)]
+    pub born: Option<i64>,
 }
 
 impl Position {
     /// Whether the tag alone tells this file from any other.
     pub(crate) fn tells(&self) -> bool {
         self.tag.length > 0
+    }
+
+    /// Whether this is still the position's file, whatever it holds by now, as far as the file system tells.
+    pub(crate) fn is_of(&self, metadata: &Metadata) -> bool {
+        let born_apart = self.born.zip(born(metadata)).is_some_and(|(before, now)| before != now);
+        FileId::of(metadata) == self.file && !born_apart
     }
 }
 

@@ -1,8 +1,9 @@
-//! What makes a file the same file: device, inode and a tag of its first bytes. Never its name.
+//! What makes a file the same file: device, inode, its birth and a tag of its first bytes. Never its name.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::UNIX_EPOCH;
 
 use memchr::memrchr;
 use serde::{Deserialize, Serialize};
@@ -91,4 +92,10 @@ pub(crate) fn read_head_into(file: &File, head: &mut [u8]) -> io::Result<usize> 
 /// Last modification in nanoseconds since 1970; used to order files whose names do not.
 pub(crate) fn modified(metadata: &Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+/// When a file was made, in nanoseconds since 1970; not every file system keeps it. Nobody can set it, and it never changes.
+pub(crate) fn born(metadata: &Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
 }

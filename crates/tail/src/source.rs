@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memchr::memrchr;
 
 use crate::checkpoint::Position;
-use crate::identity::{ContentTag, FileId, HEAD_BYTES, modified, read_head, read_head_into};
+use crate::identity::{ContentTag, FileId, HEAD_BYTES, born, modified, read_head, read_head_into};
 use crate::packed::Packing;
 
 /// Bytes that one call of [`Source::read`] passes over at most on the way to its offset.
@@ -25,6 +25,7 @@ pub(crate) struct Source {
     /// The name under which it was opened; only ever shown, never trusted.
     pub(crate) path: PathBuf,
     pub(crate) id: FileId,
+    born: Option<i64>,
     /// Its first bytes as far as they have been seen, at most [`HEAD_BYTES`].
     pub(crate) head: Vec<u8>,
     /// First byte not delivered as part of a whole line.
@@ -81,6 +82,7 @@ impl Source {
         let head = read_head(&file)?;
         Ok(Self {
             id: FileId::of(&metadata),
+            born: born(&metadata),
             modified: modified(&metadata),
             file: Arc::new(file),
             packed: None,
@@ -166,7 +168,7 @@ impl Source {
     }
 
     pub(crate) fn position(&self) -> Position {
-        Position { file: self.id, tag: self.tag(), offset: self.offset, modified: self.modified }
+        Position { file: self.id, tag: self.tag(), offset: self.offset, modified: self.modified, born: self.born }
     }
 
     /// Whether this is the very file of a position, long enough to go on in.
@@ -179,6 +181,11 @@ impl Source {
     pub(crate) fn holds(&self, position: &Position) -> bool {
         let reaches = |(length, _): (Option<u64>, i64)| length.is_none_or(|length| length >= position.offset);
         position.tag.matches(&self.head) && self.look().is_ok_and(reaches)
+    }
+
+    /// Whether this is still the file of a position, whatever it holds by now.
+    pub(crate) fn is_of(&self, position: &Position) -> bool {
+        self.file.metadata().is_ok_and(|metadata| position.is_of(&metadata))
     }
 
     /// Moves to the last line that is not yet complete, looking back over at most `limit` bytes.

@@ -43,9 +43,10 @@ impl Follower {
     }
 
     fn go_on_in(&mut self, mut found: Source, position: &Position, outcome: &mut PollOutcome) {
-        // The same inode still stands under the path, but its content now stands elsewhere: it was copied and cut.
-        let live = fs::metadata(&self.path).ok().map(|metadata| FileId::of(&metadata));
-        found.is_copy = found.id != position.file && live == Some(position.file);
+        // The same file still stands under the path, but its content now stands elsewhere: it was copied and cut. A new file with the
+        // inode of the one that was compressed and deleted is not that.
+        let is_live = fs::metadata(&self.path).is_ok_and(|metadata| position.is_of(&metadata));
+        found.is_copy = found.id != position.file && is_live;
         if found.is_copy {
             count(&mut self.counters.truncations);
             outcome.events.push(Event::Truncated { recovered_from: Some(found.path.clone()) });
@@ -65,7 +66,7 @@ impl Follower {
             return false;
         }
         let was_empty = !position.tells();
-        if live.id == position.file && !was_empty {
+        if live.is_of(position) && !was_empty {
             count(&mut self.counters.truncations);
             outcome.events.push(Event::Truncated { recovered_from: None });
         }
