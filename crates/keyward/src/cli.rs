@@ -245,6 +245,9 @@ Examples:
         #[arg(long)]
         alone: bool,
     },
+    /// Read and change secrets by hand: with check-and-set, values by standard input and files
+    #[command(subcommand, arg_required_else_help = true)]
+    Secret(crate::commands::secret::Secret),
     /// The audit log: dry runs over archives, what the rules mean
     #[command(subcommand, arg_required_else_help = true)]
     Audit(crate::commands::audit::Audit),

@@ -48,6 +48,9 @@ async fn run(cli: Cli) -> Result<Exit> {
     if let Command::Audit(audit) = cli.command {
         return commands::audit::run(audit, &file, &environment, out).await;
     }
+    if let Command::Secret(secret) = cli.command {
+        return commands::secret::run(secret, &file, &environment, out).await;
+    }
     let config = Config::load(&file, &environment)?;
     match cli.command {
         Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
@@ -67,7 +70,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
         Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
         Command::Health => commands::health(&config, out).await,
-        Command::Audit(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+        Command::Audit(_) | Command::Secret(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }
 }
 
@@ -112,6 +115,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<ConfigErrors>() {
             return Exit::Usage;
+        }
+        if let Some(declined) = cause.downcast_ref::<commands::by_hand::Declined>() {
+            return declined.exit;
         }
         if let Some(failure) = cause.downcast_ref::<keyward_engine::Failure>() {
             return commands::exit_of(failure.class);

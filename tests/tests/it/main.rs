@@ -26,6 +26,7 @@ mod redis;
 mod reload;
 mod root;
 mod rotation;
+mod secret;
 mod unready;
 mod world;
 mod world_of_vault;

@@ -3,6 +3,7 @@
 
 mod alone;
 pub mod audit;
+pub mod by_hand;
 pub mod check;
 mod confirm;
 mod daemon_client;
@@ -13,6 +14,7 @@ pub mod pause;
 pub mod plan;
 pub mod reconcile;
 pub mod rotate;
+pub mod secret;
 mod setup;
 pub mod status;
 mod usage;

@@ -173,7 +173,7 @@ fn non_empty(text: &str) -> Result<Secret> {
 }
 
 /// One line from the terminal with echo off; the terminal is put back whatever happens.
-fn hidden(prompt: &str) -> Result<Secret> {
+pub(super) fn hidden(prompt: &str) -> Result<Secret> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     use std::io::Write;
     struct Restore<'a>(&'a std::io::Stdin, rustix::termios::Termios);

@@ -7,6 +7,7 @@ mod database;
 mod health;
 mod kv;
 mod lease;
+mod listing;
 mod sys;
 mod token;
 mod transit;
