@@ -6,7 +6,9 @@
 //! for which [`unique`] makes names. A test that seals, stops or reconfigures a server starts one of its own (`VaultServer::start`
 //! and its like).
 
+mod beside;
 mod full;
+mod hold;
 mod http;
 mod keyward;
 mod leaks;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use full::{FULL_ENV, full};
+pub use hold::Hold;
 pub use keyward::{KEYWARD_ENV, keyward_binary};
 pub use leaks::Leak;
 pub use leftovers::{Leftovers, leftovers};

@@ -121,11 +121,16 @@ impl PostgresServer {
 
     /// Runs SQL statements as the superuser in a transaction that stays open until the answer is dropped: to hold a lock.
     pub fn psql_hold(&self, database: &str, sql: &str) -> Result<Held> {
+        self.psql_hold_as(&self.superuser, &self.superuser_password, database, sql)
+    }
+
+    /// The same as another user: a session that stays.
+    pub fn psql_hold_as(&self, user: &str, password: &str, database: &str, sql: &str) -> Result<Held> {
         let mut command = clean_command(self.bin.join("psql"), Path::new("/"));
         command
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &self.host, "-p", &self.port.to_string()])
-            .args(["-U", &self.superuser, "-d", database])
-            .env("PGPASSWORD", &self.superuser_password)
+            .args(["-U", user, "-d", database])
+            .env("PGPASSWORD", password)
             .env("PGSSLMODE", "verify-ca")
             .env("PGSSLROOTCERT", &self.ca_pem_path)
             .stdin(Stdio::piped())

@@ -1,7 +1,9 @@
-//! A way to a PostgreSQL server that can be watched: something is done at the very moment when the answer to a COMMIT passes.
+//! A way to a PostgreSQL server that can be watched: something is done at the very moment when the answer to a COMMIT passes, or a
+//! statement is held up for as long as a test likes, and then goes on: as if its sender had been frozen.
 //!
 //! Speaks no TLS, since it has to read what passes; clients connect with `sslmode=disable`, or are told so.
 
+use crate::hold::{Barrier, Hold, hold};
 use crate::postgres::PostgresServer;
 use crate::run::lock;
 use anyhow::{Context, Result};
@@ -12,8 +14,8 @@ use std::sync::{Arc, Mutex};
 
 /// No message of a handshake or an answer to a change is longer; longer ones (rows) pass in pieces, unread.
 const READ_AT_ONCE: usize = 16 * 1024;
-/// The first message of a client that asks for TLS: its length, and a number that is no protocol version.
-const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// The first message of a client that asks for TLS, or for GSS encryption: its length, and a number that is no protocol version.
+const ENCRYPTION_REQUESTS: [[u8; 8]; 2] = [[0, 0, 0, 8, 4, 210, 22, 47], [0, 0, 0, 8, 4, 210, 22, 48]];
 
 type Act = Box<dyn FnOnce() + Send>;
 
@@ -27,9 +29,21 @@ pub struct PostgresProxy {
 #[derive(Default)]
 struct Shared {
     at_commit: Mutex<Option<Act>>,
+    held: Mutex<Option<Held>>,
     connections: Mutex<Vec<TcpStream>>,
     is_over: AtomicBool,
 }
+
+/// The statement that is to be held up.
+struct Held {
+    text: String,
+    /// So many that hold this text pass before the one that is meant.
+    pass: usize,
+    barrier: Barrier,
+}
+
+/// What was held up on a connection and has gone on: it is answered when the server is ready for the next.
+type Awaited = Mutex<Option<Barrier>>;
 
 impl PostgresProxy {
     /// Starts one in front of a server.
@@ -54,6 +68,14 @@ impl PostgresProxy {
         *lock(&self.shared.at_commit) = Some(Box::new(act));
     }
 
+    /// Holds up the next message from a client in which this text stands, after `pass` of them.
+    #[must_use]
+    pub fn hold(&self, text: &str, pass: usize) -> Hold {
+        let (held, barrier) = hold(text);
+        *lock(&self.shared.held) = Some(Held { text: text.to_owned(), pass, barrier });
+        held
+    }
+
     /// Whether what [`Self::at_next_commit`] was given has been begun.
     pub fn was_triggered(&self) -> bool {
         lock(&self.shared.at_commit).is_none()
@@ -74,47 +96,95 @@ impl Drop for PostgresProxy {
 fn connect(mut client: TcpStream, server: &(String, u16), shared: &Arc<Shared>) -> io::Result<()> {
     let mut upstream = TcpStream::connect((server.0.as_str(), server.1))?;
     lock(&shared.connections).extend([client.try_clone()?, upstream.try_clone()?]);
-    let (mut answers, mut to_client, own) = (upstream.try_clone()?, client.try_clone()?, Arc::clone(shared));
+    let (mut answers, mut to_client, awaited) = (upstream.try_clone()?, client.try_clone()?, Arc::new(Awaited::default()));
+    let (own, waiting) = (Arc::clone(shared), Arc::clone(&awaited));
     std::thread::spawn(move || {
-        let _ = pass_answers(&mut answers, &mut to_client, &own);
+        let _ = pass_answers(&mut answers, &mut to_client, &own, &waiting);
         let _ = to_client.shutdown(Shutdown::Both);
     });
+    let own = Arc::clone(shared);
     std::thread::spawn(move || {
-        let _ = pass_requests(&mut client, &mut upstream);
+        let _ = pass_requests(&mut client, &mut upstream, &own, &awaited);
         let _ = upstream.shutdown(Shutdown::Both);
     });
     Ok(())
 }
 
-fn pass_requests(client: &mut TcpStream, upstream: &mut TcpStream) -> io::Result<()> {
+fn pass_requests(client: &mut TcpStream, upstream: &mut TcpStream, shared: &Shared, awaited: &Awaited) -> io::Result<()> {
     let mut first = [0; 8];
     client.read_exact(&mut first)?;
-    if first == TLS_REQUEST {
+    while ENCRYPTION_REQUESTS.contains(&first) {
         client.write_all(b"N")?;
-    } else {
-        upstream.write_all(&first)?;
+        client.read_exact(&mut first)?;
     }
-    io::copy(client, upstream).map(drop)
+    upstream.write_all(&first)?;
+    let rest = u32::from_be_bytes([first[0], first[1], first[2], first[3]]).saturating_sub(8);
+    io::copy(&mut client.take(u64::from(rest)), upstream)?;
+    loop {
+        let (head, body, rest) = read_message(client)?;
+        if let Some(barrier) = shared.meant(&body) {
+            barrier.wait();
+            *lock(awaited) = Some(barrier);
+        }
+        upstream.write_all(&head)?;
+        upstream.write_all(&body)?;
+        io::copy(&mut client.take(rest), upstream)?;
+    }
 }
 
-/// Message by message: a letter, a length that counts itself, a body.
-fn pass_answers(server: &mut TcpStream, client: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+fn pass_answers(server: &mut TcpStream, client: &mut TcpStream, shared: &Shared, awaited: &Awaited) -> io::Result<()> {
     loop {
-        let mut head = [0; 5];
-        server.read_exact(&mut head)?;
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]).saturating_sub(4);
-        let mut rest = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut body = vec![0; rest.min(READ_AT_ONCE)];
-        server.read_exact(&mut body)?;
+        let (head, body, rest) = read_message(server)?;
         if head[0] == b'C' && body.starts_with(b"COMMIT\0") {
             let act = lock(&shared.at_commit).take();
             if let Some(act) = act {
                 act();
             }
         }
-        client.write_all(&head)?;
-        client.write_all(&body)?;
-        rest -= body.len();
-        io::copy(&mut server.take(rest as u64), client)?;
+        let passed = client.write_all(&head).and_then(|()| client.write_all(&body)).and_then(|()| io::copy(&mut server.take(rest), client));
+        if head[0] == b'Z'
+            && let Some(barrier) = lock(awaited).take()
+        {
+            barrier.answered("");
+        }
+        passed?;
+    }
+}
+
+/// A message: a letter, a length that counts itself, a body. Of a long body only the beginning is read, and how much is left is said.
+fn read_message(from: &mut TcpStream) -> io::Result<([u8; 5], Vec<u8>, u64)> {
+    let mut head = [0; 5];
+    from.read_exact(&mut head)?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]).saturating_sub(4);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut body = vec![0; length.min(READ_AT_ONCE)];
+    from.read_exact(&mut body)?;
+    Ok((head, body, (length - length.min(READ_AT_ONCE)) as u64))
+}
+
+impl Shared {
+    /// The stop for this message, if it is the one that is meant.
+    fn meant(&self, body: &[u8]) -> Option<Barrier> {
+        let mut held = lock(&self.held);
+        let meant = held.as_mut().filter(|held| memchr::memmem::find(body, held.text.as_bytes()).is_some())?;
+        if meant.pass > 0 {
+            meant.pass -= 1;
+            return None;
+        }
+        held.take().map(|held| held.barrier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_waits_for_its_statement() {
+        let (_, barrier) = hold("it");
+        let shared = Shared { held: Mutex::new(Some(Held { text: "apply".into(), pass: 1, barrier })), ..Shared::default() };
+        assert!(shared.meant(b"SELECT 1").is_none() && shared.meant(b"SELECT apply(1)").is_none());
+        assert!(shared.meant(b"SELECT apply(2)").is_some());
+        assert!(shared.meant(b"SELECT apply(3)").is_none());
     }
 }

@@ -1,8 +1,10 @@
 //! A way to a Vault server on which every call can be seen, and one of them made to go wrong.
 //!
 //! Plain HTTP on 127.0.0.1, which Keyward allows there. It never changes what passes: a fault is a status instead of an answer, no
-//! answer, a late one, or something done at the very moment before the call reaches the server or before its answer is seen.
+//! answer, a late one, or something done at the very moment before the call reaches the server or before its answer is seen. A call
+//! can also be held up there for as long as a test likes, and then go on: as if its sender had been frozen.
 
+use crate::hold::{Barrier, Hold, hold};
 use crate::http::Http;
 use crate::run::lock;
 use crate::vault::VaultServer;
@@ -44,6 +46,7 @@ enum Plan {
     Fault(Fault),
     /// Done once; the connection is closed afterwards.
     Act(Moment, Act),
+    Hold(Moment, Barrier),
 }
 
 /// The call for which something is planned.
@@ -106,6 +109,14 @@ impl VaultProxy {
     pub fn act(&self, call: &str, pass: usize, moment: Moment, act: impl FnOnce() + Send + 'static) {
         let plan = Some(Plan::Act(moment, Box::new(act)));
         *lock(&self.shared.planned) = Some(Planned { call: call.to_owned(), pass, again: 0, plan });
+    }
+
+    /// Holds up the call `call` after `pass` of them, before it reaches the server or before its answer is seen.
+    #[must_use]
+    pub fn hold(&self, call: &str, pass: usize, moment: Moment) -> Hold {
+        let (held, barrier) = hold(call);
+        *lock(&self.shared.planned) = Some(Planned { call: call.to_owned(), pass, again: 0, plan: Some(Plan::Hold(moment, barrier)) });
+        held
     }
 
     /// Nothing is planned any more. Whether something was, that did not happen.
@@ -185,6 +196,13 @@ fn serve(client: TcpStream, shared: &Shared, upstream: &Http) -> io::Result<()> 
                 send()?;
                 return writer.shutdown(Shutdown::Both);
             }
+            Some(Plan::Hold(moment, barrier)) => {
+                let done = if moment == Moment::After { Some(send()?) } else { None };
+                barrier.wait();
+                let answer = done.map_or_else(send, Ok)?;
+                barrier.answered(&first_line(&answer));
+                writer.write_all(&answer)?;
+            }
             Some(Plan::Act(moment, act)) => {
                 if moment == Moment::After {
                     send()?;
@@ -195,6 +213,11 @@ fn serve(client: TcpStream, shared: &Shared, upstream: &Http) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+fn first_line(answer: &[u8]) -> String {
+    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    String::from_utf8_lossy(line).into_owned()
 }
 
 /// One call; `None` when the client has closed the connection.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(90);
 
-fn shop(engine: &Engine) -> Shop<'static> {
+/// A shop that publishes a lease of `orders`.
+pub fn shop(engine: &Engine) -> Shop<'static> {
     let vault = servers().vault();
     let policy = format!(
         "path \"{mount}/roles/orders\" {{ capabilities = [\"read\"] }}
@@ -48,7 +49,8 @@ login = {{ url = "{login}" }}
     shop
 }
 
-fn published(shop: &Shop<'_>) -> (String, String) {
+/// The user and the password that are published.
+pub fn published(shop: &Shop<'_>) -> (String, String) {
     let read = shop.published("shop/orders").unwrap();
     let text = |name: &str| read[name].as_str().unwrap().to_owned();
     (text("username"), text("password"))

@@ -13,6 +13,7 @@ mod emergency;
 mod environment;
 mod exported;
 mod hostile;
+mod interleavings;
 mod issued;
 mod jwt;
 mod leaks;

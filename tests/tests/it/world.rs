@@ -1,7 +1,7 @@
 //! What these tests share: a shop whose configuration can be spoilt, and commands whose end is looked at.
 
 use keyward_harness::{Message, Process, Shop, Signal, SmtpServer, Wishes, servers, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -34,6 +34,12 @@ pub fn use_token(shop: &Shop<'_>, token: &str) {
     let text = fs::read_to_string(&shop.config).unwrap();
     let auth = text.lines().find(|l| l.starts_with("auth = ")).unwrap();
     edit(shop, auth, &format!("auth = {{ token = {{ file = \"{}\" }} }}", shop.path("token").display()));
+}
+
+/// Has the tokens of the shop's Keyward live for long, so that one that is stopped has not lost its login when it goes on.
+pub fn use_long_token(shop: &Shop<'_>) {
+    let mount = fs::read_to_string(shop.path("approle-mount")).unwrap();
+    shop.vault.must("POST", &format!("auth/{mount}/role/keyward"), Some(json!({ "token_period": "1h" }))).unwrap();
 }
 
 /// How a command ended.
