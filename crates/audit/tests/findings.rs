@@ -86,6 +86,20 @@ fn no_parent_in_the_body_makes_an_orphan_too() {
 }
 
 #[test]
+fn a_change_does_not_hide_behind_somebody_elses() {
+    let mut log = Log::new();
+    let mut by = |name: &str, accessor: &'static str, path: &str| {
+        let line = with(made("update", path), |line| (line.name, line.accessor) = (name.to_owned(), accessor));
+        log.names(&line)
+    };
+    for (path, rule) in [("sys/policies/acl/app", "policy-changed"), ("sys/raw/core/x", "raw-access")] {
+        assert_eq!(by("token-alice", "hmac-sha256:aa", path), [rule]);
+        assert!(by("token-alice", "hmac-sha256:aa", path).is_empty());
+        assert_eq!(by("token-mallory", "hmac-sha256:bb", path), [rule]);
+    }
+}
+
+#[test]
 fn a_finding_says_who_what_and_from_where_once_per_window() {
     let mut log = Log::new();
     let mut line = made("update", "sys/policies/acl/x\u{202e}\u{7}");
@@ -95,7 +109,7 @@ fn a_finding_says_who_what_and_from_where_once_per_window() {
     assert_eq!((finding.who.as_str(), finding.entity_id.as_str(), finding.from.as_str()), ("token-alice", "0b8f", "10.0.0.1"));
     assert_eq!(finding.what, "update sys/policies/acl/x\u{fffd}\u{fffd}");
     assert_eq!((finding.severity, finding.count), (Severity::Warning, 1));
-    assert!(finding.key.starts_with("policy-changed/sys/policies/acl/x"));
+    assert!(finding.key.starts_with("policy-changed/0b8f/sys/policies/acl/x"));
     for minute in 1..50 {
         line.seconds = minute * 60;
         assert!(log.line(&line.line()).is_empty());

@@ -116,7 +116,7 @@ impl RuleBook {
             // A device writes the request that disables it and nothing after; another device's response falls into the same window.
             let last_words = fact.phase == Phase::Announced && fact.operation == Operation::Delete && fact.path.starts_with("sys/audit/");
             if last_words && fact.outcome == Outcome::Ok {
-                self.speak(RuleId::AuditDeviceChanged, fact.path, &mut scene);
+                self.speak(RuleId::AuditDeviceChanged, &by_whom(fact), &mut scene);
             }
             return;
         }
@@ -139,13 +139,13 @@ impl RuleBook {
         let changed = fact.operation.changes() && fact.outcome == Outcome::Ok;
         if changed {
             for (_, rule) in CHANGES.iter().filter(|(prefix, _)| fact.path.starts_with(prefix)) {
-                self.speak(*rule, fact.path, scene);
+                self.speak(*rule, &by_whom(fact), scene);
             }
         }
         for (_, rule) in ATTEMPTS.iter().filter(|(prefix, _)| fact.path.starts_with(prefix)) {
             // Looking at how far somebody got is no attempt, except where the read itself is the access.
             if fact.operation.changes() || *rule == RuleId::RawAccess {
-                self.speak(*rule, fact.path, scene);
+                self.speak(*rule, &by_whom(fact), scene);
             }
         }
     }
@@ -291,4 +291,9 @@ impl Scene<'_> {
         let finding = Finding::of(id, settings.severity, self.fact, subject, secret, count);
         self.out.push(Finding { is_quiet, ..finding });
     }
+}
+
+/// What somebody did where. Behind the announced work of one caller nobody else's is to hide.
+fn by_whom(fact: &Fact<'_>) -> String {
+    format!("{}/{}", fact.identity.key(), fact.path)
 }
