@@ -1,6 +1,7 @@
 //! The evidence over a real log, and the canary that listens whether the log speaks.
 
 use keyward_harness::{Shop, VaultOptions, VaultServer, Wishes, servers, wait_until};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,9 +41,16 @@ fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn compress(program: &str, path: &Path, end: &str) -> PathBuf {
-    assert!(Command::new(program).arg("-q").arg(path).status().unwrap().success());
-    PathBuf::from(format!("{}.{end}", path.display()))
+fn gzip(path: &Path) -> PathBuf {
+    assert!(Command::new("gzip").arg(path).status().unwrap().success());
+    PathBuf::from(format!("{}.gz", path.display()))
+}
+
+fn zstd(path: &Path) -> PathBuf {
+    let packed = PathBuf::from(format!("{}.zst", path.display()));
+    fs::write(&packed, compress_to_vec(&fs::read(path).unwrap()[..], CompressionLevel::Fastest)).unwrap();
+    fs::remove_file(path).unwrap();
+    packed
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn an_altered_archive_of_several_files_is_found_out_to_the_line() {
     });
     assert!(sealed.contains("\"signature\":\"vault:v1:"));
     drop(daemon); // it stops, and with it the log
-    // Copies to be tampered with, one of them compressed, so that the log itself stays whole.
+    // Copies to be tampered with, two of them compressed, so that the log itself stays whole.
     let original: Vec<Vec<String>> = archived.iter().chain([&vault.audit_log]).map(|file| lines(file)).collect();
     let folder = shop.path("archive");
     let write = |files: &[Vec<String>]| -> Vec<PathBuf> {
@@ -78,7 +86,7 @@ fn an_altered_archive_of_several_files_is_found_out_to_the_line() {
         for (path, lines) in plain.iter().zip(files) {
             fs::write(path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
         }
-        vec![compress("gzip", &plain[0], "gz"), plain[1].clone(), plain[2].clone()]
+        vec![gzip(&plain[0]), zstd(&plain[1]), plain[2].clone()]
     };
     let (code, whole) = verify(&shop, &write(&original));
     assert_eq!(
@@ -88,7 +96,7 @@ fn an_altered_archive_of_several_files_is_found_out_to_the_line() {
     );
     assert!(whole["seals"]["signed"].as_u64().unwrap() > 0 && whole["seals"]["signed"] == whole["seals"]["confirmed"], "{whole}");
     for (file, line) in [(0, 0), (0, 700), (1, 3), (1, original[1].len() - 1), (2, 500)] {
-        let name = if file == 0 { "audit.log.0.gz".to_owned() } else { format!("audit.log.{file}") };
+        let name = ["audit.log.0.gz", "audit.log.1.zst", "audit.log.2"][file];
         let here = format!("{name}:{}", line + 1);
         let tamper = |change: &dyn Fn(&mut Vec<String>)| {
             let mut altered = original.clone();
@@ -110,7 +118,7 @@ fn an_altered_archive_of_several_files_is_found_out_to_the_line() {
     let mut swapped = original.clone();
     swapped[1].swap(10, 20);
     let (_, verified) = verify(&shop, &write(&swapped));
-    assert!(verified["differences"].to_string().contains("audit.log.1:11: the line stood elsewhere"), "{verified}");
+    assert!(verified["differences"].to_string().contains("audit.log.1.zst:11: the line stood elsewhere"), "{verified}");
     let (code, verified) = verify(&shop, &write(&original)[..2]);
     assert_eq!((code, verified["lines_not_given"].as_u64().unwrap() > 0), (Some(0), true), "{verified}");
     a_forged_signature_is_refused(&shop, &sealed, &write(&original));

@@ -58,7 +58,7 @@ struct Verified {
 
 #[derive(Debug, Default, Serialize)]
 struct Seals {
-    /// How many there are for the lines that were compared.
+    /// How many there are for the lines that were compared: those among them, and the first one after them.
     signed: usize,
     /// How many signatures Vault confirmed.
     confirmed: usize,
@@ -130,7 +130,9 @@ async fn judge_seals(
     let mut judged = Seals::default();
     let begins = ends.first().map_or(0, |(last, _)| *last);
     let within = |seal: &&Seal| (verdict.first.max(begins)..=verdict.last).contains(&seal.lines);
-    let seals: Vec<&Seal> = seals.iter().filter(within).collect();
+    // The first one after the lines vouches for them too: the chain up to it has no other way through.
+    let next = seals.iter().filter(|seal| seal.lines > verdict.last).min_by_key(|seal| seal.lines);
+    let seals: Vec<&Seal> = seals.iter().filter(within).chain(next).collect();
     judged.signed = seals.len();
     if seals.is_empty() {
         return judged;
@@ -235,7 +237,9 @@ fn print(verified: &Verified) {
     }
     let Seals { signed, confirmed, wrong, unchecked } = &verified.seals;
     if *signed > 0 {
-        output::line(&format!("{signed} signed checkpoints fall into these lines; Vault confirms the signatures of {confirmed}."));
+        output::line(&format!("{signed} signed checkpoints vouch for these lines; Vault confirms the signatures of {confirmed}."));
+    } else {
+        output::line("No signed checkpoint vouches for these lines: what was found rests on the kept chain alone.");
     }
     if let Some(why) = unchecked {
         output::line(&format!("Signatures were not all checked: {why}."));
