@@ -110,6 +110,11 @@ impl VaultServer {
     /// Calls the API with `token`, or with none where it is empty.
     pub fn api_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
         let headers: &[_] = if token.is_empty() { &[] } else { &[("x-vault-token", token)] };
+        self.api_with(headers, method, path, body)
+    }
+
+    /// Calls the API with these headers: a token, or the wish to have the answer wrapped.
+    pub fn api_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
         let path = path.trim_start_matches('/').trim_start_matches("v1/");
         self.http()?.call(method, &format!("/v1/{path}"), headers, body.as_ref())
     }

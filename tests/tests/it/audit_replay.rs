@@ -4,17 +4,25 @@ use keyward_harness::{Shop, VaultOptions, VaultServer, Wishes, servers, wait_unt
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_mins(2);
 
 /// Every series of a metric that is not zero, by these labels, node apart.
-fn series(page: &str, metric: &str, labels: &[&str]) -> BTreeMap<Vec<String>, u64> {
+pub fn series(page: &str, metric: &str, labels: &[&str]) -> BTreeMap<Vec<String>, u64> {
     let lines = page.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
     let label = |of: &str, name: &str| {
         let (_, rest) = of.split_once(&format!("{name}=\""))?;
-        Some(rest.split_once('"')?.0.to_owned())
+        let (mut value, mut rest) = (String::new(), rest.chars());
+        loop {
+            match rest.next()? {
+                '"' => return Some(value),
+                '\\' => value.push(rest.next()?),
+                plain => value.push(plain),
+            }
+        }
     };
     let counted =
         lines.filter_map(|(of, count)| Some((labels.iter().map(|name| label(of, name)).collect::<Option<_>>()?, count.parse().ok()?)));
@@ -33,6 +41,39 @@ fn entries(replayed: &Value, labels: &[&str]) -> BTreeMap<Vec<String>, u64> {
 /// `{label: count}` as series.
 fn named(counts: &Value) -> BTreeMap<Vec<String>, u64> {
     counts.as_object().unwrap().iter().map(|(label, count)| (vec![label.clone()], count.as_u64().unwrap())).collect()
+}
+
+/// Waits until the daemon has read these files to their end, and more; how many lines they have.
+pub fn wait_until_read(shop: &Shop<'_>, archived: &[PathBuf]) -> u64 {
+    let lines = archived.iter().map(|file| fs::read_to_string(file).unwrap().lines().count() as u64).sum();
+    let counted = |page: &str| series(page, "keyward_audit_lines_total", &["kind"]).values().sum::<u64>();
+    wait_until("the archived files to be read", LONG, || shop.http("/metrics").ok().filter(|(_, page)| counted(page) > lines));
+    lines
+}
+
+/// A page of metrics and what a dry run says over the same lines: those of the archived files, and of the present one as far as the daemon
+/// had come. The two are the same.
+///
+/// The daemon goes on calling Vault, so that a page belongs to so many lines and no more; one that was drawn in the middle of a look at
+/// the file belongs to none.
+pub fn live_and_replayed(shop: &Shop<'_>, archived: &[PathBuf], lines_before: u64) -> (String, Value) {
+    let present = shop.path("present.log");
+    let (page, replayed) = wait_until("a page that was drawn between two looks", LONG, || {
+        let page = shop.http("/metrics").ok()?.1;
+        let rest = series(&page, "keyward_audit_lines_total", &["kind"]).values().sum::<u64>().checked_sub(lines_before)?;
+        let text = fs::read_to_string(&shop.vault.audit_log).unwrap();
+        let text: Vec<&str> = text.split_inclusive('\n').take(usize::try_from(rest).unwrap()).collect();
+        fs::write(&present, text.concat()).unwrap();
+        let files: Vec<&str> = archived.iter().chain([&present]).map(|file| file.to_str().unwrap()).collect();
+        let out = shop.must(&[&["audit", "replay", "--output", "json"], &files[..]].concat()).unwrap();
+        let replayed: Value = serde_json::from_str(&out).unwrap();
+        (series(&page, "keyward_audit_lines_total", &["kind"]) == named(&replayed["lines"])).then_some((page, replayed))
+    });
+    let labels = ["operation", "mount", "mount_type", "result"];
+    assert_eq!(series(&page, "keyward_audit_entries_total", &labels), entries(&replayed, &labels));
+    assert_eq!(series(&page, "keyward_audit_errors_total", &["reason"]), named(&replayed["errors"]));
+    assert_eq!(series(&page, "keyward_audit_bad_lines_total", &["reason"]), named(&replayed["bad_lines"]));
+    (page, replayed)
 }
 
 /// Calls of every kind that a rule or a label tells apart.
@@ -74,28 +115,9 @@ fn live_counters_equal_a_dry_run_over_the_same_files() {
     fs::rename(&vault.audit_log, &archived[1]).unwrap();
     vault.reopen_audit().unwrap();
     work(&vault, &mount, &secret);
-    let lines_before: u64 = [&first, &archived[1]].iter().map(|file| fs::read_to_string(file).unwrap().lines().count() as u64).sum();
-    let counted = |page: &str| series(page, "keyward_audit_lines_total", &["kind"]).values().sum::<u64>();
-    wait_until("the archived files to be read", LONG, || shop.http("/metrics").ok().filter(|(_, page)| counted(page) > lines_before));
+    let lines_before = wait_until_read(&shop, &[first.clone(), archived[1].clone()]);
     assert!(Command::new("gzip").arg(&first).status().unwrap().success());
-    // The daemon goes on calling Vault, so that the page belongs to so many lines and no more; one that was drawn in the middle of a
-    // look at the file belongs to none.
-    let present = shop.path("present.log");
-    let (page, replayed) = wait_until("a page that was drawn between two looks", LONG, || {
-        let page = shop.http("/metrics").ok()?.1;
-        let rest = counted(&page).checked_sub(lines_before)?;
-        let text = fs::read_to_string(&vault.audit_log).unwrap();
-        let text: Vec<&str> = text.split_inclusive('\n').take(usize::try_from(rest).unwrap()).collect();
-        fs::write(&present, text.concat()).unwrap();
-        let files = [archived[0].to_str().unwrap(), archived[1].to_str().unwrap(), present.to_str().unwrap()];
-        let out = shop.must(&[&["audit", "replay", "--output", "json"], &files[..]].concat()).unwrap();
-        let replayed: Value = serde_json::from_str(&out).unwrap();
-        (series(&page, "keyward_audit_lines_total", &["kind"]) == named(&replayed["lines"])).then_some((page, replayed))
-    });
-    let labels = ["operation", "mount", "mount_type", "result"];
-    assert_eq!(series(&page, "keyward_audit_entries_total", &labels), entries(&replayed, &labels));
-    assert_eq!(series(&page, "keyward_audit_errors_total", &["reason"]), named(&replayed["errors"]));
-    assert_eq!(series(&page, "keyward_audit_bad_lines_total", &["reason"]), named(&replayed["bad_lines"]));
+    let (page, replayed) = live_and_replayed(&shop, &archived, lines_before);
     let live = series(&page, "keyward_findings_total", &["rule"]);
     for rule in ["root-token-used", "policy-changed", "orphan-token-created", "enumeration", "mass-read", "mount-changed", "denied-burst"] {
         let dry: u64 = replayed["findings_total"][rule].as_object().map_or(0, |by| by.values().map(|n| n.as_u64().unwrap()).sum());

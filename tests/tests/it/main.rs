@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
 mod audit;
+mod audit_counted;
 mod audit_evidence;
 mod audit_follow;
 mod audit_replay;
