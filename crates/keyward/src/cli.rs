@@ -248,6 +248,12 @@ Examples:
     /// Read and change secrets by hand: with check-and-set, values by standard input and files
     #[command(subcommand, arg_required_else_help = true)]
     Secret(crate::commands::secret::Secret),
+    /// Bring what lies about in a .env file, a JSON document or another secret into Vault
+    #[command(after_help = crate::commands::import::EXAMPLES)]
+    Import(Box<crate::commands::import::Import>),
+    /// Propose the configuration for a secret that exists
+    #[command(after_help = crate::commands::adopt::EXAMPLES)]
+    Adopt(crate::commands::adopt::Adopt),
     /// The audit log: dry runs over archives, what the rules mean
     #[command(subcommand, arg_required_else_help = true)]
     Audit(crate::commands::audit::Audit),

@@ -48,11 +48,15 @@ async fn run(cli: Cli) -> Result<Exit> {
     if let Command::Audit(audit) = cli.command {
         return commands::audit::run(audit, &file, &environment, out).await;
     }
-    if let Command::Secret(secret) = cli.command {
-        return commands::secret::run(secret, &file, &environment, out).await;
-    }
+    // These do without a configuration file where the environment says enough.
+    let command = match cli.command {
+        Command::Secret(secret) => return commands::secret::run(secret, &file, &environment, out).await,
+        Command::Import(wanted) => return commands::import::run(*wanted, &file, &environment, out).await,
+        Command::Adopt(wanted) => return commands::adopt::run(&wanted, &file, &environment, out).await,
+        other => other,
+    };
     let config = Config::load(&file, &environment)?;
-    match cli.command {
+    match command {
         Command::Serve => keyward::daemon::serve(config, file, environment).await.map(|()| Exit::Ok),
         Command::Check => check::run(config, &environment, out).await,
         Command::Plan(p) => plan::run(config, &environment, p.from, p.to, out).await,
@@ -70,7 +74,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
         Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
         Command::Health => commands::health(&config, out).await,
-        Command::Audit(_) | Command::Secret(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+        Command::Audit(_) | Command::Secret(_) | Command::Import(_) | Command::Adopt(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }
 }
 

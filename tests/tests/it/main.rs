@@ -1,6 +1,7 @@
 //! The whole, as an operator meets it: the real binary against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
+mod adopt;
 mod audit;
 mod audit_counted;
 mod audit_evidence;
@@ -14,6 +15,7 @@ mod emergency;
 mod environment;
 mod exported;
 mod hostile;
+mod import;
 mod interleavings;
 mod issued;
 mod jwt;

@@ -131,8 +131,9 @@ fn a_lost_answer_is_looked_for_and_never_written_twice() {
     let proxy = VaultProxy::start(shop.vault).unwrap();
     let path = &format!("{}/by-hand/lost", shop.kv);
     let arguments = ["secret", "put", path, "--field", "token", "--address", &proxy.address];
-    proxy.plan(&format!("POST /v1/{}/data/by-hand/lost", shop.kv), 0, 0, Fault::AnswerLost);
+    proxy.plan(&format!("POST {}/data/by-hand/lost", shop.kv), 0, 0, Fault::AnswerLost);
     ends(&shop, &arguments, "a-token-whose-answer-was-lost\n", 0, &["version 1 now"]);
+    assert!(proxy.has_happened());
     ends(&shop, &arguments, "a-token-whose-answer-was-lost\n", 0, &["unchanged (version 1)"]);
 }
 

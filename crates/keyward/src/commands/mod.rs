@@ -1,6 +1,7 @@
 //! The commands. Those that act talk to the running daemon over its socket; where none runs they work alone, by the same
 //! record in Vault.
 
+pub mod adopt;
 mod alone;
 pub mod audit;
 pub mod by_hand;
@@ -9,6 +10,7 @@ mod confirm;
 mod daemon_client;
 pub mod emergency;
 mod hand;
+pub mod import;
 mod output;
 pub mod pause;
 pub mod plan;
