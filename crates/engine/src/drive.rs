@@ -246,11 +246,10 @@ impl Engine {
                 job.rotation().clone_into(&mut rotation);
             }
             let took = self.clock.elapsed().saturating_sub(began);
-            self.observer.told(&Told {
-                secret: &spec.name,
-                rotation: &rotation,
-                what: What::Went { state, took, failure: failure.as_ref() },
-            });
+            if event != Event::Lost {
+                let what = What::Went { state, took, failure: failure.as_ref() };
+                self.observer.told(&Told { secret: &spec.name, rotation: &rotation, what });
+            }
             if let Some(failure) = failure {
                 job.failed_at = Some(state);
                 job.failure = Some(failure);

@@ -7,14 +7,28 @@ use crate::kind::DraftInput;
 use crate::known::is_foreign;
 use crate::ports::{Document, WriteFailure};
 use crate::published::named;
-use crate::stored::Held;
+use crate::stored::{Held, Stored};
 use keyward_rotation::record::{Attempt, Phase, Record};
+use keyward_rotation::saga::Event;
 use keyward_secret::Fields;
 use std::collections::BTreeMap;
 
 impl Engine {
+    /// How often a rotation stages anew because housekeeping wrote the record meanwhile.
+    const RESTAGES: u32 = 3;
+
     /// The step `Stage`: makes a candidate and stores it, judged from the reading that found the slot due.
     pub(crate) async fn stage(&self, spec: &Spec, job: &mut Job) -> Went {
+        for _ in 0..Self::RESTAGES {
+            let went = self.stage_once(spec, job).await;
+            if went.0 != Event::Lost || !self.was_only_tended(spec, job).await {
+                return went;
+            }
+        }
+        (Event::Lost, None)
+    }
+
+    async fn stage_once(&self, spec: &Spec, job: &mut Job) -> Went {
         match self.attempt(spec, job).await {
             Err(failure) => (failure.event(), Some(failure)),
             Ok((record, held)) => {
@@ -23,6 +37,16 @@ impl Engine {
                 self.write(spec, job, record, held).await
             }
         }
+    }
+
+    /// Whether what was written into the record since it was judged leaves the judgement as it was; it is the job's record then.
+    async fn was_only_tended(&self, spec: &Spec, job: &mut Job) -> bool {
+        let Ok(Stored { version, record: Some(record), .. }) = self.load(&spec.name).await else { return false };
+        let same = job.rotates() && record.only_tended_since(&job.record);
+        if same {
+            (job.version, job.record) = (version, record);
+        }
+        same
     }
 
     async fn attempt(&self, spec: &Spec, job: &Job) -> Result<(Record, Held), Failure> {

@@ -264,6 +264,12 @@ impl Record {
         }
     }
 
+    /// Whether nothing but housekeeping was written since `before`: what made a slot due, and a rotation allowed, is still so.
+    pub fn only_tended_since(&self, before: &Self) -> bool {
+        let judged = |record: &Self| Self { format: FORMAT, later: Vec::new(), held: None, published: None, ..record.clone() };
+        self.phase == Phase::Idle && judged(self) == judged(before)
+    }
+
     /// The attempt that is under way or stands still.
     pub fn attempt(&self) -> Option<&Attempt> {
         match &self.phase {

@@ -5,7 +5,8 @@ use crate::scenes::{GRACE, PATH, database_shape, set_up};
 use crate::world::World;
 use keyward_engine::kinds::{PostgresTwoUsers, RetireWhen};
 use keyward_engine::ports::Session;
-use keyward_engine::{Spec, TendReport};
+use keyward_engine::{Ask, Spec, TendReport};
+use keyward_rotation::saga::End;
 use keyward_secret::Generator;
 use std::sync::Arc;
 
@@ -49,6 +50,25 @@ async fn when_unused_waits_for_the_last_session_and_names_it() {
     world.with(|s| s.sessions.clear());
     assert!(matches!(tend(&world, &spec).await, TendReport::Done(_)));
     assert!(engine(&world, "me").still_used(&spec).await.unwrap().is_empty(), "nothing is left to be retired");
+}
+
+/// Retiring and proving write the record too. A person who asks at that moment is not told that somebody else rotates.
+#[tokio::test]
+async fn a_rotation_goes_on_over_housekeeping_but_not_over_another_rotation() {
+    let (world, spec) = still_connected(RetireWhen::WhenUnused).await;
+    world.with(|s| s.sessions.clear());
+    let engine = engine(&world, "me");
+    let judged = || async { engine.load("s").await.unwrap() };
+    let before = judged().await;
+    assert!(tend(&world, &spec).await.changed());
+    let outcome = engine.rotate(&spec, before, Ask::default()).await;
+    assert_eq!((outcome.end, outcome.number), (End::Rotated, 2), "{outcome:?}");
+
+    world.with(|s| s.seconds += 7_200);
+    let before = judged().await;
+    assert_eq!(engine.rotate(&spec, judged().await, Ask::default()).await.end, End::Rotated);
+    assert_eq!(engine.rotate(&spec, before, Ask::default()).await.end, End::Lost, "its slot was done");
+    assert_eq!(judged().await.record.unwrap().number, 3);
 }
 
 #[tokio::test]
