@@ -4,7 +4,8 @@
 //! person to copy into `crates/fuzz/corpus`, where it runs as an ordinary test from then on.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -18,9 +19,16 @@ const TARGETS: [(&str, &str); 3] = [("line", "line"), ("tail-state", "tail_state
 /// How long each target runs in the test command.
 pub(crate) const A_MINUTE: u64 = 60;
 /// What makes coverage known to libFuzzer, and comparisons too.
-const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+const INSTRUMENTATION: [&str; 6] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+];
+/// What is called for every byte is optimised as well; the rest would cost more to compile than it gives.
+const OPTIMISED: [&str; 2] = ["keyward_audit", "keyward_tail"];
 
 /// Fuzz targets at work.
 pub(crate) struct Running {
@@ -43,13 +51,30 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     start(names, seconds)?.wait()
 }
 
-/// Builds all targets, in a folder of their own: the instrumentation is compiled into everything.
+/// Builds all targets. The workspace's own crates are compiled once more, with instrumentation; what they stand on is shared with
+/// the tests, which spares minutes.
 pub(crate) fn build() -> Result<()> {
     let mut build = cargo::cargo()?;
-    build.args(["build", "--package", "keyward-fuzz", "--bins", "--features", "libfuzzer", "--target", &host()?]);
-    // With a target named, build scripts and macros, which run in the compiler, are spared.
-    build.arg("--target-dir").arg(folder()?).env("RUSTFLAGS", INSTRUMENTATION).env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+    build.args(["build", "--workspace", "--features", "keyward-fuzz/libfuzzer"]);
+    for (name, _) in TARGETS {
+        build.arg("--bin").arg(format!("fuzz-{name}"));
+    }
+    let ourselves = std::env::current_exe().context("find this program")?;
+    build.env("RUSTC_WORKSPACE_WRAPPER", ourselves).env("CARGO_INCREMENTAL", "0");
     cargo::run("cargo build", build)
+}
+
+/// Whether cargo calls us in the compiler's place, with the compiler as the first word.
+pub(crate) fn is_compiler(word: &str) -> bool {
+    Path::new(word).file_name().is_some_and(|name| name == "rustc")
+}
+
+/// Calls the compiler with the instrumentation; returns only with an error.
+pub(crate) fn compile(compiler: &str, words: &[&str]) -> Result<()> {
+    let optimised = words.windows(2).any(|pair| matches!(pair, ["--crate-name", name] if OPTIMISED.contains(name)));
+    let mut rustc = Command::new(compiler);
+    rustc.args(words).args(INSTRUMENTATION).args(optimised.then_some("-Copt-level=1"));
+    Err(rustc.exec()).with_context(|| format!("run {compiler}"))
 }
 
 /// Starts one target, or all, for so many seconds.
@@ -64,7 +89,7 @@ pub(crate) fn start(only: Option<&str>, seconds: u64) -> Result<Running> {
         let log = folder.join(format!("{name}.log"));
         let said = fs::File::create(&log).with_context(|| format!("make {}", log.display()))?;
         let mut command = Command::new("nice");
-        command.arg(folder.join(host()?).join("debug").join(format!("fuzz-{name}")));
+        command.arg(cargo::target()?.join("debug").join(format!("fuzz-{name}")));
         command.args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", broken.display())]);
         command.args(["-timeout=20", "-rss_limit_mb=1024", "-max_len=6000", "-print_final_stats=1"]);
         command.arg(learnt).arg(root.join("crates/fuzz/corpus").join(corpus));
@@ -97,11 +122,4 @@ impl Running {
 
 fn folder() -> Result<PathBuf> {
     Ok(cargo::target()?.join("fuzz"))
-}
-
-/// The compiler's own platform.
-fn host() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("run rustc")?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc does not say its host")
 }

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["tidy"] => tidy(),
+        [compiler, rest @ ..] if fuzz::is_compiler(compiler) => fuzz::compile(compiler, rest),
         ["help" | "--help" | "-h"] => help(),
         [] => return wrong_usage("no chore named"),
         _ => return wrong_usage(&format!("no such chore: {}", words.join(" "))),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -54,9 +55,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let mut report = Report::default();
     let scratch = scratch()?;
     let ready = report.step("setup", setup::run)
-        && report.step("build the daemon", build_daemon)
-        && report.step("build the fuzz targets", fuzz::build)
-        && report.step("build the tests", || cargo::run("cargo test --no-run", cargo_test(arguments, &["--no-run"])?));
+        && report.step("build the daemon and the tests", || build(arguments))
+        && report.step("build the fuzz targets", fuzz::build);
     if ready {
         let mut described = None;
         let started = report.step("start Vault, PostgreSQL, Redis and the SMTP server", || {
@@ -91,9 +91,25 @@ fn scratch() -> Result<PathBuf> {
 }
 
 pub(crate) fn build_daemon() -> Result<()> {
+    cargo::run("cargo build", daemon_build()?)
+}
+
+/// The build of the daemon. Of the whole workspace, so that what it stands on has the features that it has in the tests.
+fn daemon_build() -> Result<Command> {
     let mut build = cargo::cargo()?;
-    build.args(["build", "--package", "keyward"]);
-    cargo::run("cargo build", build)
+    build.args(["build", "--workspace", "--bin", "keyward"]);
+    Ok(build)
+}
+
+/// Builds the daemon, and the tests that are asked for. All of them in one go with the daemon: apart from one another, what both
+/// stand on would be compiled twice, with other features.
+fn build(arguments: &[&str]) -> Result<()> {
+    let mut build = daemon_build()?;
+    if arguments.is_empty() {
+        build.arg("--tests");
+    }
+    cargo::run("cargo build", build)?;
+    cargo::run("cargo test --no-run", cargo_test(arguments, &["--no-run"])?)
 }
 
 /// Takes our own `--full` out of the arguments. Behind a `--` it is a word for the tests themselves.
@@ -104,7 +120,7 @@ fn take_full<'a>(arguments: &[&'a str]) -> (bool, Vec<&'a str>) {
     (rest.len() < arguments.len(), rest)
 }
 
-fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<std::process::Command> {
+fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<Command> {
     let mut test = cargo::cargo()?;
     let arguments = if arguments.is_empty() { &["--workspace"] } else { arguments };
     // Options for cargo come before a `--`, which begins those for the tests themselves.
