@@ -138,9 +138,8 @@ impl ErrorClass {
         Self::Other,
     ];
 
-    /// Phrases of Vault 1.14 to 1.21 and OpenBao 2.x, most telling first.
-    const PHRASES: [(&'static str, Self); 18] = [
-        ("permission denied", Self::PermissionDenied),
+    /// Phrases of Vault 1.14 to 1.21 and OpenBao 2.x, most telling first, but for [`is_refusal`].
+    const PHRASES: [(&'static str, Self); 17] = [
         ("invalid credentials", Self::InvalidCredentials),
         ("invalid username or password", Self::InvalidCredentials),
         ("invalid role or secret ID", Self::InvalidCredentials),
@@ -161,6 +160,9 @@ impl ErrorClass {
     ];
 
     pub(crate) fn of(text: &str) -> Self {
+        if is_refusal(text) {
+            return Self::PermissionDenied;
+        }
         Self::PHRASES.iter().find(|(phrase, _)| text.contains(phrase)).map_or(Self::Other, |(_, class)| *class)
     }
 
@@ -170,6 +172,9 @@ impl ErrorClass {
         let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else { return Some(Self::of(text)) };
         if text.contains("\\u") || text.contains("\\/") {
             return None;
+        }
+        if is_refusal(text) {
+            return Some(Self::PermissionDenied);
         }
         let stands = |phrase: &str| {
             text.match_indices(phrase).any(|(place, _)| {
@@ -199,6 +204,17 @@ impl ErrorClass {
     }
 }
 
+/// Whether the server itself refused: the words are all of the text, or of one in its list of errors. A database that refuses Vault says
+/// "permission denied to alter role", a file system "open …: permission denied", and that call was allowed. Escapes may be unresolved.
+fn is_refusal(text: &str) -> bool {
+    const WORDS: &str = "permission denied";
+    text.match_indices(WORDS).any(|(place, _)| {
+        let (before, rest) = text.split_at(place);
+        let after = rest.strip_prefix(WORDS).unwrap_or_default();
+        (before.is_empty() || before.ends_with("* ")) && (after.is_empty() || after.starts_with('\n') || after.starts_with("\\n"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +222,26 @@ mod tests {
     #[test]
     fn each_operation_is_found_by_its_word() {
         assert!(Operation::ALL.into_iter().all(|operation| Operation::of(operation.label()) == operation));
+    }
+
+    #[test]
+    fn what_a_database_refuses_vault_is_no_refusal_of_vaults() {
+        let refused = [
+            "permission denied",
+            "1 error occurred:\n\t* permission denied\n\n",
+            "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n",
+        ];
+        let failed = [
+            "1 error occurred:\n\t* failed to execute query: ERROR: permission denied to alter role (SQLSTATE 42501)\n\n",
+            "1 error occurred:\n\t* open /etc/x: permission denied\n\n",
+            "permission denied by the provider",
+        ];
+        for (texts, class) in [(refused, ErrorClass::PermissionDenied), (failed, ErrorClass::Other)] {
+            for text in texts {
+                let escaped = text.replace('\n', "\\n").replace('\t', "\\t");
+                assert_eq!((ErrorClass::of(text), ErrorClass::of_escaped(&escaped)), (class, Some(class)), "{text}");
+            }
+        }
     }
 
     #[test]
