@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{OPENBAO, VAULT, at, made};
+use common::{OPENBAO, VAULT, VAULT_1_15, VAULT_1_17, at, made};
 use keyward_audit::{BadReason, MAX_BAD_PLACES, MAX_KEPT_PER_RULE, MAX_ROWS, OTHER, Pipeline, Place, RuleId, TallySnapshot, Usage};
 
 fn run(pipeline: &mut Pipeline, log: &[u8]) {
@@ -37,13 +37,39 @@ fn each_call_of_real_logs_is_counted_once() {
 fn fast_and_slow_ways_come_to_the_same() {
     let [mut fast, mut slow] = [Pipeline::default(), Pipeline::by_serde_alone()];
     for _ in 0..4 {
-        for log in [VAULT, OPENBAO] {
+        for log in [VAULT, OPENBAO, VAULT_1_15, VAULT_1_17] {
             run(&mut fast, log.as_bytes());
             run(&mut slow, log.as_bytes());
         }
     }
     assert_eq!(fast.take_found(), slow.take_found());
     assert_eq!(fast.snapshot(), slow.snapshot());
+}
+
+#[test]
+fn what_older_and_newer_servers_write_comes_to_the_same() {
+    let [old, new] = [VAULT_1_15, VAULT_1_17].map(|log| {
+        let mut pipeline = Pipeline::default();
+        run(&mut pipeline, log.trim_end().as_bytes());
+        pipeline
+    });
+    // Ten that were answered, and the seal; of the disabled device only the request is there.
+    assert_eq!(calls(&old), 11);
+    assert_eq!((old.tally.bad().iter().sum::<u64>(), old.tally.lines().iter().sum::<u64>()), (0, 22));
+    assert_eq!(old.snapshot(), new.snapshot());
+}
+
+#[test]
+fn a_line_of_32_mib_is_one_call() {
+    // What a list of half a million keys answers.
+    let keys = vec![format!("\"hmac-sha256:{}\"", "0".repeat(64)); (32 << 20) / 79].join(",");
+    let line =
+        made("list", "secret/metadata/").line().replace("\"response\":{}", &format!("\"response\":{{\"data\":{{\"keys\":[{keys}]}}}}"));
+    assert!(line.len() > 32 << 20, "{}", line.len());
+    for mut pipeline in [Pipeline::default(), Pipeline::by_serde_alone()] {
+        run(&mut pipeline, line.as_bytes());
+        assert_eq!((calls(&pipeline), pipeline.tally.bad().iter().sum::<u64>()), (1, 0));
+    }
 }
 
 #[test]

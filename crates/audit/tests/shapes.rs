@@ -6,7 +6,7 @@ mod common;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use common::{OPENBAO, VAULT, at};
+use common::{OPENBAO, VAULT, VAULT_1_15, VAULT_1_17, at};
 use keyward_audit::{Fact, LabelBook, Outcome, Phase, parse};
 
 fn table(log: &str) -> String {
@@ -47,6 +47,16 @@ fn vault_1_21() {
 #[test]
 fn openbao_2_6() {
     insta::assert_snapshot!(table(OPENBAO));
+}
+
+#[test]
+fn vault_1_15_made_up() {
+    insta::assert_snapshot!(table(VAULT_1_15));
+}
+
+#[test]
+fn vault_1_17_made_up() {
+    insta::assert_snapshot!(table(VAULT_1_17));
 }
 
 #[test]

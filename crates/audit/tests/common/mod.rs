@@ -6,6 +6,9 @@ use keyward_audit::{Fact, Finding, Managed, ManagedPaths, Own, RuleBook, Usage, 
 
 pub const VAULT: &str = include_str!("../fixtures/vault-1.21.0-audit.jsonl");
 pub const OPENBAO: &str = include_str!("../fixtures/openbao-2.6.2-audit.jsonl");
+/// Made up, unlike the two above.
+pub const VAULT_1_15: &str = include_str!("../fixtures/made-up-vault-1.15-audit.jsonl");
+pub const VAULT_1_17: &str = include_str!("../fixtures/made-up-vault-1.17-audit.jsonl");
 
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
