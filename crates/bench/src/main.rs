@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 Usage: keyward-bench generate FILE LINES    write a log shaped like Vault's
        keyward-bench pipeline FILE          what the daemon does with it: figures, findings, usage
-       keyward-bench chained FILE           the same, and a chain of SHA-256 digests over the lines
+       keyward-bench chained FILE           the same, and the evidence's chain over the lines
        keyward-bench follow FILE            only its following and framing
        keyward-bench value FILE             a loop over serde_json::Value, counting by operation, mount and error
        keyward-bench newlines FILE          only the newlines

@@ -9,18 +9,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use keyward_audit::{Pipeline, Place, Usage};
+use keyward_audit::{Chain, Pipeline, Place, Usage};
 use keyward_tail::{Follower, Line, Options};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::log;
 
 /// How much is read at once where nothing else says so.
 const CHUNK: usize = 256 << 10;
 
-/// What the daemon does with a followed log, but for showing and storing what came out. With `chained`, a chain of SHA-256 digests over
-/// the lines besides, as evidence needs one.
+/// What the daemon does with a followed log, but for showing and storing what came out. With `chained`, the evidence's chain over the
+/// lines besides, whose segments the daemon would store.
 pub(crate) fn pipeline(path: &Path, chained: bool) -> Result<Value> {
     let mut follower = Follower::open(path, None, Options::default())?;
     let mut pipeline = Pipeline::default();
@@ -28,16 +27,22 @@ pub(crate) fn pipeline(path: &Path, chained: bool) -> Result<Value> {
     for number in 0..log::MANAGED {
         pipeline.paths.add_kv2(&format!("secret-{number}"), "secret/", &log::key(number));
     }
-    let mut link = [0; 32];
+    let mut chain = chained.then(Chain::default);
+    let mut segments = 0;
     let (mut lines, mut bytes, mut found, start) = (0, 0, 0, Instant::now());
     loop {
         let now = Timestamp::now();
         let outcome = follower.poll(&mut |line: Line<'_>| {
-            if chained {
-                link = Sha256::new().chain_update(link).chain_update(line.bytes).finalize().into();
+            let place = Place { file: line.file.inode, offset: line.offset };
+            pipeline.line(line.bytes, place, now, &mut usage);
+            if let Some(chain) = &mut chain {
+                chain.line(line.bytes, place, now);
             }
-            pipeline.line(line.bytes, Place { file: line.file.inode, offset: line.offset }, now, &mut usage);
         });
+        if let Some(chain) = &mut chain {
+            segments += chain.closed().len();
+            chain.forget_closed();
+        }
         pipeline.expire(pipeline.tally.last_entry().unwrap_or(now));
         found += pipeline.take_found().len();
         (lines, bytes) = (lines + outcome.lines, bytes + outcome.bytes);
@@ -46,13 +51,15 @@ pub(crate) fn pipeline(path: &Path, chained: bool) -> Result<Value> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    black_box(link);
     let tally = &pipeline.tally;
     let calls: u64 = tally.rows().iter().flat_map(|row| row.cells.iter().flatten()).sum();
     let readers: usize = (0..log::MANAGED).map(|number| usage.readers(&format!("secret-{number}")).len()).sum();
     ensure!(tally.lines().iter().sum::<u64>() == lines, "a line was not counted");
+    ensure!(chain.is_none_or(|chain| chain.end().0 == lines), "a line is not in the chain");
     ensure!(tally.bad().iter().sum::<u64>() == 0, "a line was not understood: {:?}", tally.bad_places().next());
-    Ok(json!({ "lines": lines, "bytes": bytes, "seconds": seconds, "calls": calls, "findings": found, "readers": readers }))
+    Ok(
+        json!({ "lines": lines, "bytes": bytes, "seconds": seconds, "calls": calls, "findings": found, "readers": readers, "segments": segments }),
+    )
 }
 
 /// The follower alone.

@@ -105,7 +105,7 @@ fn runners(bench: &Path, whole: &Path, few: &Path, program: &Path, lines: f64, f
     let mtail = ["mtail", "--one_shot", "--logtostderr", "--stderrthreshold=FATAL", "--progs"].map(str::to_owned).to_vec();
     vec![
         ours("keyward", "pipeline", whole, lines),
-        ours("keyward, with a chain of digests", "chained", whole, lines),
+        ours("keyward, with evidence", "chained", whole, lines),
         ours("keyward's follower alone", "follow", whole, lines),
         other("grep -c", vec!["grep".into(), "-c".into(), GREP.into(), text(whole)], lines),
         ours("newlines alone", "newlines", whole, lines),
