@@ -66,6 +66,8 @@ struct Totals {
 struct Node {
     name: String,
     reached: String,
+    /// Since the log was first read.
+    bad_lines: u64,
     chained: u64,
     seals: usize,
     last_seal: String,
@@ -109,6 +111,11 @@ struct Rotation {
 #[derive(Debug, Serialize)]
 struct Secret {
     name: String,
+    class: String,
+    kind: String,
+    owner: String,
+    /// When it was last rotated and the new value proved, up to now.
+    rotated: String,
     readers: Vec<Reader>,
 }
 
@@ -172,7 +179,21 @@ impl Html<'_> {
     }
 }
 
+/// What no audit log shows, and so no report can.
+const LIMITS: [&str; 4] = [
+    "What Vault does by itself (leases that end, its own rotations of static roles) leaves no line; nor does a call that it refuses before \
+     it looks at the token.",
+    "Values and most names within calls are hashed in the log: the report says who asked for what, not what the answer was.",
+    "Whoever holds another's token is taken for that one.",
+    "A copy of Vault's storage or of a secret, once taken, is read without a call.",
+];
+
 impl Page {
+    #[expect(clippy::unused_self, reason = "the template calls it so")]
+    fn limits(&self) -> [&'static str; 4] {
+        LIMITS
+    }
+
     fn node_names(&self) -> String {
         self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
     }

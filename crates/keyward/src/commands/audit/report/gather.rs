@@ -6,7 +6,7 @@ use crate::ports::UsageReaders;
 use crate::view::whole_seconds;
 use anyhow::Result;
 use jiff::Timestamp;
-use keyward_audit::{ChainSnapshot, RuleId};
+use keyward_audit::{ChainSnapshot, Pipeline, RuleId};
 use keyward_store::{LastSuccess, Sqlite, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,6 +112,10 @@ async fn nodes(page: &mut Page, store: &Sqlite, (from, to): (Timestamp, Timestam
     for name in store.audit_nodes().await? {
         let state = store.load_audit(&name).await?;
         let chain = state.as_ref().and_then(|state| serde_json::from_str::<ChainSnapshot>(state.chain_json.as_deref()?).ok());
+        let bad_lines = state.as_ref().and_then(|state| {
+            let figures = serde_json::from_str(&state.metrics_json).ok()?;
+            Some(Pipeline::restore(figures).tally.bad().iter().sum())
+        });
         let mut seals = store.seals(&name).await?;
         seals.retain(|seal| seal.at >= from && seal.at < to);
         let last_seal = seals.first().map_or_else(|| "never".to_owned(), |seal| whole_seconds(seal.at));
@@ -123,6 +127,7 @@ async fn nodes(page: &mut Page, store: &Sqlite, (from, to): (Timestamp, Timestam
         }
         page.nodes.push(Node {
             reached: state.map_or_else(|| "never".to_owned(), |state| whole_seconds(state.saved)),
+            bad_lines: bad_lines.unwrap_or(0),
             chained: chain.map_or(0, |chain| chain.lines()),
             seals: seals.len(),
             last_seal,
@@ -157,7 +162,8 @@ async fn readers(page: &mut Page, config: &Config, store: &Sqlite, (from, to): (
     let usage = UsageReaders::at_rest(nodes);
     let successes: BTreeMap<String, LastSuccess> = store.last_successes().await?.into_iter().map(|s| (s.secret.clone(), s)).collect();
     for secret in &config.secrets {
-        let usage = usage.usage(&secret.name, successes.get(&secret.name).map(|success| success.finished));
+        let rotated = successes.get(&secret.name).map(|success| success.finished);
+        let usage = usage.usage(&secret.name, rotated);
         let within = usage.readers.into_iter().filter(|reader| reader.last_read >= from && reader.first_read < to);
         let reader = |reader: crate::ports::ReaderView| Reader {
             knows: match reader.knows.as_str() {
@@ -170,7 +176,14 @@ async fn readers(page: &mut Page, config: &Config, store: &Sqlite, (from, to): (
             last_read: whole_seconds(reader.last_read),
             reads: reader.reads,
         };
-        page.secrets.push(Secret { name: secret.name.clone(), readers: within.map(reader).collect() });
+        page.secrets.push(Secret {
+            name: secret.name.clone(),
+            class: secret.class.clone(),
+            kind: secret.kind.name().to_owned(),
+            owner: secret.owner.clone().unwrap_or_else(|| "nobody".to_owned()),
+            rotated: rotated.map_or_else(|| "never by Keyward".to_owned(), whole_seconds),
+            readers: within.map(reader).collect(),
+        });
     }
     Ok(())
 }

@@ -67,7 +67,15 @@ async fn a_period_is_told_whole_and_nothing_beside_it() {
     );
     assert_eq!((page.days[0].height, page.days[0].denied_height), (100, 25));
     let text = text::page(&page);
-    for part in ["40 calls, 10 of them refused", "1 critical, 1 warnings", "the only value there was", "was compressed", "10.0.0.1"] {
+    for part in [
+        "40 calls, 10 of them refused",
+        "1 critical, 1 warnings",
+        "the only value there was",
+        "was compressed",
+        "10.0.0.1",
+        "never by Keyward",
+        "What no audit log shows",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
 }

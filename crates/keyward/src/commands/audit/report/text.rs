@@ -12,9 +12,12 @@ pub(super) fn page(page: &Page) -> String {
     };
     let rows = page.gaps.iter().map(|g| vec![g.at.clone(), g.node.clone(), g.text.clone()]).collect();
     part("Gaps in the logs", "None is known.", &["NOTICED", "NODE", "WHAT HAPPENED"], rows);
-    let rows =
-        page.nodes.iter().map(|n| vec![n.name.clone(), n.reached.clone(), n.chained.to_string(), n.seals.to_string(), n.last_seal.clone()]);
-    part("Logs", "No log was followed.", &["NODE", "READ UP TO", "LINES UNDER EVIDENCE", "SIGNED", "LAST SIGNED"], rows.collect());
+    let rows = page.nodes.iter().map(|n| {
+        let numbers = [n.bad_lines.to_string(), n.chained.to_string(), n.seals.to_string()];
+        [vec![n.name.clone(), n.reached.clone()], numbers.to_vec(), vec![n.last_seal.clone()]].concat()
+    });
+    let header = ["NODE", "READ UP TO", "LINES NOT UNDERSTOOD, EVER", "LINES UNDER EVIDENCE", "SIGNED", "LAST SIGNED"];
+    part("Logs", "No log was followed.", &header, rows.collect());
     let rows = page.rules.iter().map(|r| vec![r.name.clone(), r.severity.clone(), r.count.to_string(), r.says.to_owned()]).collect();
     part("Findings by rule", "No rule spoke.", &["RULE", "SEVERITY", "TIMES", "WHAT IT MEANS"], rows);
     let mut rows: Vec<Vec<String>> = page.findings.iter().map(|f| vec![f.at.clone(), f.severity.clone(), f.text.clone()]).collect();
@@ -22,8 +25,12 @@ pub(super) fn page(page: &Page) -> String {
         rows.push(vec![String::new(), String::new(), format!("… and {} more", page.findings_unlisted)]);
     }
     part("Findings", "None.", &["WHEN", "SEVERITY", "WHAT, WHO AND FROM WHERE"], rows);
-    let rotation = |r: &super::Rotation| vec![r.started.clone(), r.secret.clone(), r.kind.clone(), r.outcome.clone(), r.asked_by.clone()];
-    part("Rotations", "None.", &["BEGAN", "SECRET", "KIND", "OUTCOME", "ASKED FOR BY"], page.rotations.iter().map(rotation).collect());
+    let secret = |s: &super::Secret| [&s.name, &s.class, &s.kind, &s.owner, &s.rotated].map(String::clone).to_vec();
+    let header = ["SECRET", "CLASS", "KIND", "ANSWERED FOR BY", "LAST ROTATED AND PROVED"];
+    part("Managed secrets", "None.", &header, page.secrets.iter().map(secret).collect());
+    let rotation = |r: &super::Rotation| [&r.started, &r.secret, &r.kind, &r.outcome, &r.asked_by, &r.text].map(String::clone).to_vec();
+    let header = ["BEGAN", "SECRET", "KIND", "OUTCOME", "ASKED FOR BY", "WHY"];
+    part("Rotations", "None.", &header, page.rotations.iter().map(rotation).collect());
     let readers = page.secrets.iter().flat_map(|secret| secret.readers.iter().map(move |reader| (secret, reader)));
     let rows = readers.map(|(secret, r)| {
         vec![secret.name.clone(), r.name.clone(), r.address.clone(), r.last_read.clone(), r.reads.to_string(), r.knows.to_owned()]
@@ -38,6 +45,8 @@ pub(super) fn page(page: &Page) -> String {
     part("Who called, and from where", "Nobody was seen.", &["IDENTITY", "ADDRESSES", "FIRST SEEN", "LAST SEEN"], rows);
     let call = |c: &super::Calls| vec![c.mount.clone(), c.operation.clone(), c.ok.to_string(), c.denied.to_string(), c.failed.to_string()];
     part("Calls", "None.", &["MOUNT", "OPERATION", "DONE", "REFUSED", "FAILED"], page.calls.iter().map(call).collect());
+    out.push("\nWhat no audit log shows\n-----------------------".to_owned());
+    out.extend(super::LIMITS.map(|limit| format!("- {limit}")));
     out.push(format!("\nMade by Keyward {} on {} from its local store.", page.version, page.made));
     out.join("\n")
 }
