@@ -5,6 +5,7 @@ mod cargo;
 mod demo;
 mod fuzz;
 mod image;
+mod lag;
 mod layers;
 mod promtool;
 mod setup;
@@ -39,6 +40,8 @@ Usage: cargo xtask <CHORE>
                    Measure the way of an audit line, file to figures with all rules and usage on, beside jq, mtail, grep -c, a
                    loop over serde_json::Value and a plain scan for newlines: one core, one run, as ratios (some three
                    minutes). On a log of its own, shaped like Vault's, or on LOG
+  bench lag        Measure on real servers how long a line of Vault's takes to the metric on a quiet log, and how much of a core
+                   the daemon needs at a hundred calls a second (some two minutes)
   fuzz [TARGET] [--seconds N]
                    Fuzz what strangers can write: line, tail-state, config, or all three; for a minute, or N seconds
   sim --seed N     Replay one simulated world and print its story as a timeline; `sim --seeds A..B` looks for one that
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         ["image"] => image::run(),
         ["bench", "audit"] => bench::audit(None),
         ["bench", "audit", log] => bench::audit(Some(Path::new(log))),
+        ["bench", "lag"] => lag::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["sim", rest @ ..] => sim::run(rest),
         ["tidy"] => tidy(),
