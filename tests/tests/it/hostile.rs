@@ -139,3 +139,31 @@ fn endless_names_and_garbage_cost_neither_memory_nor_series() {
 fn rotations(shop: &Shop<'_>) -> u64 {
     sum(&page(shop), "keyward_audit_file_rotations_total{", "")
 }
+
+#[test]
+fn a_line_of_32_mib_is_one_call_and_its_memory_is_given_back() {
+    let shop =
+        Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes { audit: false, ..Wishes::default() }).unwrap();
+    let log = shop.path("long.log");
+    edit(&shop, "name = \"vault-1\"", &format!("name = \"vault-1\"\naudit_log = \"{}\"", log.display()));
+    write_lines(&log, 0..2);
+    let daemon = shop.serve().unwrap();
+    wait_until("readiness", LONG, || shop.http("/readyz").ok().filter(|(status, _)| *status == 200));
+    wait_for_lines(&shop, 2);
+    let key = format!(",\"hmac-sha256:{:064}\"", 0);
+    let mut file = BufWriter::new(File::options().append(true).open(&log).unwrap());
+    let auth = r#""auth":{"display_name":"token-ci","policies":["default"],"token_type":"service"}"#;
+    let request = r#""request":{"id":"long","mount_point":"long/","mount_type":"kv","operation":"list","path":"long/metadata/"}"#;
+    write!(file, r#"{{{auth},{request},"response":{{"data":{{"keys":["first""#).unwrap();
+    (0..(32 << 20) / key.len()).for_each(|_| file.write_all(key.as_bytes()).unwrap());
+    writeln!(file, r#"]}}}},"time":"2026-11-24T09:00:00Z","type":"response"}}"#).unwrap();
+    file.flush().unwrap();
+    wait_for_lines(&shop, 3);
+    write_lines(&log, 2..4);
+    wait_for_lines(&shop, 5);
+    let seen = page(&shop);
+    assert_eq!(sum(&seen, "keyward_audit_entries_total{", "operation=\"list\""), 1);
+    assert_eq!(sum(&seen, "keyward_audit_bad_lines_total{", ""), 0);
+    let (most, end) = (resident(&daemon, "VmHWM:"), resident(&daemon, "VmRSS:"));
+    assert!(most < 3 * MOST_KIB && end < MOST_KIB, "{most} KiB resident at the most, {end} after it");
+}
