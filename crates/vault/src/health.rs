@@ -1,6 +1,6 @@
 //! How one node is, asked of that node itself: needs no token, works while sealed, and leaves no line in the audit log.
 
-use crate::call::{Call, Identity};
+use crate::call::Call;
 use crate::client::{Client, unbuildable};
 use crate::transport::{Answer, address};
 use crate::{Kind, VaultError};
@@ -139,13 +139,24 @@ impl Client {
     }
 
     async fn ask_health(&self, node: &str) -> Result<Answer, VaultError> {
+        self.answer_at(node, Call::write(ReadHealthRequest::default())).await
+    }
+
+    /// Asks one node itself, without token and namespace: what it says of itself, or what only it can do. Sent once.
+    pub(crate) async fn answer_at<E: Endpoint>(&self, node: &str, call: Call<'_, E>) -> Result<Answer, VaultError> {
         let base = address(node, self.insecure())?;
-        let call = Call::write(ReadHealthRequest::default()).identity(Identity::Nobody);
         let bare = EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
         let mut request = call.endpoint.request(base.as_str()).map_err(|_| unbuildable(&call.attempted))?;
         bare.request(&call.endpoint, &mut request).map_err(|_| unbuildable(&call.attempted))?;
-        let sent = self.transport().send(request, self.timeouts().request).await;
-        sent.map_err(|broken| VaultError::new(broken.kind, &call.attempted, broken.why))
+        let limit = if call.database { self.timeouts().database } else { self.timeouts().request };
+        let sent = self.transport().send(request, limit).await;
+        sent.map_err(|broken| {
+            if broken.sent {
+                VaultError::sent(broken.kind, &call.attempted, None, vec![broken.why])
+            } else {
+                VaultError::new(broken.kind, &call.attempted, broken.why)
+            }
+        })
     }
 }
 
