@@ -131,6 +131,26 @@ pub enum AdminError {
         /// The endpoint, as `host:port`.
         endpoint: String,
     },
+    /// A role that we did not make, so that others may log in with it.
+    #[error("the role {name} is there, and Keyward did not make it; its password stays what it is")]
+    ForeignUser {
+        /// The role.
+        name: String,
+    },
+    /// A schema that is named in the configuration.
+    #[error("the database of {endpoint} has no schema {schema}; make it, or take it out of the configuration")]
+    NoSchema {
+        /// The endpoint, as `host:port`.
+        endpoint: String,
+        /// The schema's name.
+        schema: String,
+    },
+    /// The server took the grants without an error and granted less: the administrator owns not all of it.
+    #[error("the administrator cannot grant this, because it is not the owner: {lacking}")]
+    StillLacking {
+        /// What is missing.
+        lacking: String,
+    },
     /// A number beyond what PostgreSQL's `bigint` holds.
     #[error("rotation number {0} is out of range")]
     Number(u64),
@@ -156,6 +176,11 @@ impl Admin {
     pub fn new(url: PostgresUrl, password: Secret, limit: Duration) -> Result<Self, UrlError> {
         let user = url.user().ok_or(UrlError::NoUser)?.to_owned();
         Ok(Self { url, user, password, limit })
+    }
+
+    /// The user that it logs in as.
+    pub(super) fn user(&self) -> &str {
+        &self.user
     }
 
     /// Sets the role's password through the fence; the server sees a verifier only. Goes to the first endpoint that is no standby.

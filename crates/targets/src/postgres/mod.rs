@@ -4,6 +4,7 @@
 //! [`login`] proves a credential over the very way that its consumers go, poolers included. Neither holds a connection for later.
 
 mod admin;
+mod engine;
 mod failure;
 mod install;
 mod login;
@@ -15,6 +16,7 @@ mod url;
 mod verifier;
 
 pub use admin::{Admin, AdminError, Change, FenceAnswer, FenceRow, Phase, Session};
+pub use engine::{EngineUser, Rights};
 pub use failure::{FailureClass, LoginFailure};
 pub use install::{FENCE_FORMAT, FENCE_SQL, Installed};
 pub use login::{LoginProof, RefusalUnproved, login, login_everywhere, refuses_wrong_password, refuses_wrong_password_everywhere};
