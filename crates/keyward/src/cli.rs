@@ -14,6 +14,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  done, or everything is well
    1  done, and something is wrong: a check failed, a rotation was rolled back or is stuck
+   2  Vault is sealed (init, unseal)
+   3  Vault was never initialised (init, unseal)
   64  wrong usage, or the configuration is not sound
   65  bad data: the value or record at hand cannot be used
   69  not available: Vault, the daemon or a target cannot be reached, or the port cannot be had
@@ -44,6 +46,10 @@ pub enum Exit {
     Ok = 0,
     /// Done, and something is wrong.
     Failed = 1,
+    /// Vault is sealed, for commands that could change that.
+    Sealed = 2,
+    /// Vault was never initialised, for commands that could change that.
+    Uninitialised = 3,
     /// Wrong usage, or the configuration is not sound (`EX_USAGE`).
     Usage = 64,
     /// The value or record at hand cannot be used (`EX_DATAERR`).
@@ -60,8 +66,18 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, for documentation and tests.
-    pub const ALL: [Self; 8] =
-        [Self::Ok, Self::Failed, Self::Usage, Self::BadData, Self::Unavailable, Self::Internal, Self::Temporary, Self::Denied];
+    pub const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Sealed,
+        Self::Uninitialised,
+        Self::Usage,
+        Self::BadData,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Temporary,
+        Self::Denied,
+    ];
 
     /// The number.
     pub const fn code(self) -> u8 {
@@ -260,9 +276,14 @@ Examples:
     /// Alerts
     #[command(subcommand, arg_required_else_help = true)]
     Alert(Alert),
-    /// Prepare what Keyward needs in other systems
-    #[command(subcommand, arg_required_else_help = true)]
-    Init(Init),
+    /// Set Vault up, from an empty server to one that Keyward can work with; can be run any number of times
+    #[command(after_help = crate::commands::init::HELP)]
+    Init(crate::commands::init::Init),
+    /// Print the least that each role must be allowed to do, as policies
+    #[command(after_help = crate::commands::policy::HELP)]
+    Policy(crate::commands::policy::Policy),
+    /// Unseal nodes with shares from standard input
+    Unseal(crate::commands::unseal::Unseal),
     /// Say whether the daemon is alive; for health checks of containers
     #[command(after_help = "\
 Asks /livez on the configured address. A sealed Vault does not make the daemon unhealthy. Ends with 0 if it
@@ -330,25 +351,6 @@ pub enum Alert {
 Example:
   keyward alert test")]
     Test,
-}
-
-/// `init`.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum Init {
-    /// Install the function by which Keyward changes passwords, in the databases of the named secrets
-    #[command(after_help = "\
-Connects as `admin` of each secret and creates the schema `keyward` with one function and one table. The function
-refuses a change that is older than the last one, so that a process that was frozen cannot undo a newer
-password. Running it again changes nothing. No superuser is needed.
-
-Examples:
-  keyward init postgres backend-database
-  keyward init postgres backend-database reporting-app")]
-    Postgres {
-        /// Secrets of the postgres kinds
-        #[arg(required = true, value_name = "NAME")]
-        names: Vec<String>,
-    },
 }
 
 impl Cli {

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use clap::CommandFactory;
-use keyward::cli::{Alert, Cli, Command, Exit, Global, Init, Rotate};
+use keyward::cli::{Alert, Cli, Command, Exit, Global, Rotate};
 use keyward::commands::emergency::{self, Wish};
-use keyward::commands::{self, Request, check, pause, plan, reconcile, rotate, status};
+use keyward::commands::init::{self, Part};
+use keyward::commands::{self, Request, check, pause, plan, policy, reconcile, rotate, status, unseal};
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -72,7 +73,12 @@ async fn run(cli: Cli) -> Result<Exit> {
             rotate::run(config, &environment, &name, Request::Supply(value), alone, out).await
         }
         Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
-        Command::Init(Init::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
+        Command::Init(i) => match i.only {
+            Some(Part::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
+            None => init::run(config, &environment, i.wish, out).await,
+        },
+        Command::Policy(p) => policy::run(config, &environment, p, out).await,
+        Command::Unseal(u) => unseal::run(&config, u, out).await,
         Command::Health => commands::health(&config, out).await,
         Command::Audit(_) | Command::Secret(_) | Command::Import(_) | Command::Adopt(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }

@@ -16,6 +16,8 @@ mod environment;
 mod exported;
 mod hostile;
 mod import;
+mod init;
+mod init_world;
 mod interleavings;
 mod issued;
 mod jwt;

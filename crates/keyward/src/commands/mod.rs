@@ -11,14 +11,17 @@ mod daemon_client;
 pub mod emergency;
 mod hand;
 pub mod import;
+pub mod init;
 mod output;
 pub mod pause;
 pub mod plan;
+pub mod policy;
 pub mod reconcile;
 pub mod rotate;
 pub mod secret;
 mod setup;
 pub mod status;
+pub mod unseal;
 mod usage;
 
 pub use alone::Alone;

@@ -172,8 +172,13 @@ fn non_empty(text: &str) -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// One line from the terminal with echo off; the terminal is put back whatever happens.
+/// One line from the terminal with echo off.
 pub(super) fn hidden(prompt: &str) -> Result<Secret> {
+    hidden_or_nothing(prompt)?.context("there is no value; nothing was done")
+}
+
+/// The same, where an empty line means that there is none; the terminal is put back whatever happens.
+pub(super) fn hidden_or_nothing(prompt: &str) -> Result<Option<Secret>> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     use std::io::Write;
     struct Restore<'a>(&'a std::io::Stdin, rustix::termios::Termios);
@@ -194,5 +199,6 @@ pub(super) fn hidden(prompt: &str) -> Result<Secret> {
     let read = stdin.read_line(&mut text);
     drop(restore);
     read.context("cannot read from the terminal")?;
-    non_empty(text.trim_end_matches(['\n', '\r']))
+    let text = text.trim_end_matches(['\n', '\r']);
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
 }

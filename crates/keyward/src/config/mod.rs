@@ -12,6 +12,7 @@ mod class;
 mod cross;
 mod duration;
 mod environment;
+mod init;
 mod kind;
 mod kinds;
 mod problem;
@@ -25,6 +26,7 @@ pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
 pub use audit::{AuditConfig, Evidence};
 pub use class::Class;
 pub use environment::Environment;
+pub use init::{Access, InitConfig, InitConnection, InitRole, InitRoleKind};
 pub use kind::KindConfig;
 pub use kinds::{
     Admin, ApproleSecretId, Exec, HmacAlgorithm, HttpApiKey, HttpCheck, JwtHmac, JwtKeypair, Login, Manual, ManualCheck, PostgresPassword,
@@ -94,6 +96,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The local store's file: `[store] url = "sqlite:///path"`; default `keyward.db` in the state folder.
     pub store: PathBuf,
+    /// What `keyward init` sets up.
+    pub init: InitConfig,
     /// What works and should be known nevertheless, each with file and line.
     pub warnings: Vec<String>,
 }
@@ -187,6 +191,7 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
     let placed = secret::read(sections, &around);
     let (audit_rules, audit) = audit::read(top.section("audit", "[audit]"), problems);
     let alert = alert::read(top.section("alert", "[alert]"), problems);
+    let init = init::read(top.section("init", "[init]"), problems);
     let listen = top.section("http", "[http]").and_then(read_http).unwrap_or(DEFAULT_LISTEN);
     let store = top.section("store", "[store]").and_then(read_store).unwrap_or_else(|| state_dir.join("keyward.db"));
     if count == 0 && !top.has_taken("secret") {
@@ -211,6 +216,7 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
         alert,
         listen,
         store,
+        init,
         warnings: Vec::new(),
     })
 }

@@ -9,10 +9,10 @@
 
 mod alerts;
 mod machine;
-mod mounts;
-mod needs;
+pub(super) mod mounts;
+pub(super) mod needs;
 mod postgres;
-mod report;
+pub(super) mod report;
 mod secrets;
 mod server;
 mod static_role;

@@ -37,6 +37,8 @@ pub struct Need {
     pub is_optional: bool,
     /// Whether the mount was guessed.
     pub is_guessed: bool,
+    /// A path that serves as well: a key that signs need not encrypt.
+    pub instead: Option<String>,
 }
 
 /// The order in which capabilities are written.
@@ -109,15 +111,11 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
         }
         KindConfig::TransitKey(k) => {
             all.add(&format!("{}/keys/{}", k.mount, k.key), &["read"], &format!("to see the versions of {name}"));
-            for (call, back) in [("encrypt", "decrypt"), ("sign", "verify")] {
-                // Which pair it is, is the key's: one of them is enough, and `check` proves it.
-                for call in [call, back] {
-                    all.option(
-                        &format!("{}/{call}/{}", k.mount, k.key),
-                        &["update"],
-                        &format!("to prove {name} (encrypt and decrypt, or sign and verify)"),
-                    );
-                }
+            // Which pair it is, is the key's: one of them is enough, and `check` proves it.
+            for (call, other) in [("encrypt", "sign"), ("decrypt", "verify"), ("sign", "encrypt"), ("verify", "decrypt")] {
+                let path = |call| format!("{}/{call}/{}", k.mount, k.key);
+                let why = format!("to prove {name} (encrypt and decrypt, or sign and verify)");
+                all.option(&path(call), &["update"], &why).instead = Some(path(other));
             }
             if acts {
                 all.add(&format!("{}/keys/{}/rotate", k.mount, k.key), &["update"], &format!("to rotate {name}"));
@@ -239,6 +237,7 @@ impl Gathered {
             why: why.to_owned(),
             is_optional: false,
             is_guessed: false,
+            instead: None,
         });
         need.capabilities = ORDER.into_iter().filter(|c| need.capabilities.contains(c) || capabilities.contains(c)).collect();
         if !need.why.contains(why) {
@@ -258,7 +257,8 @@ impl Gathered {
 pub fn judge(needs: &[Need], capabilities: &Capabilities) -> Vec<Finding> {
     let mut lacking: BTreeMap<&str, Vec<(&Need, Vec<&str>)>> = BTreeMap::new();
     for need in needs {
-        let missing: Vec<&str> = need.capabilities.iter().copied().filter(|c| !capabilities.allows(&need.path, c)).collect();
+        let allows = |c: &str| capabilities.allows(&need.path, c) || need.instead.as_ref().is_some_and(|path| capabilities.allows(path, c));
+        let missing: Vec<&str> = need.capabilities.iter().copied().filter(|c| !allows(c)).collect();
         if !missing.is_empty() {
             lacking.entry(&need.grant).or_default().push((need, missing));
         }
@@ -288,9 +288,12 @@ fn denied(needs: &[(&Need, Vec<&str>)]) -> Finding {
 /// A policy's line that grants these capabilities at a path.
 pub fn policy_line(path: &str, capabilities: &[&str]) -> String {
     let quoted: Vec<String> = capabilities.iter().map(|c| format!("\"{c}\"")).collect();
-    // In HCL a quote and a backslash inside a text are escaped, and `${` begins a template.
-    let path = path.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "$${");
-    format!("path \"{path}\" {{ capabilities = [{}] }}", quoted.join(", "))
+    format!("path \"{}\" {{ capabilities = [{}] }}", policy_path(path), quoted.join(", "))
+}
+
+/// A path as it stands in a policy: in HCL a quote and a backslash inside a text are escaped, and `${` begins a template.
+pub fn policy_path(path: &str) -> String {
+    path.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "$${")
 }
 
 #[cfg(test)]

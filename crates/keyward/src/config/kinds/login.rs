@@ -55,7 +55,7 @@ pub(super) fn is_role(s: &Section<'_>, key: &str, name: &Spanned<String>) -> boo
     good
 }
 
-pub(super) fn read_admin(s: &mut Section<'_>) -> Option<Admin> {
+pub(in crate::config) fn read_admin(s: &mut Section<'_>) -> Option<Admin> {
     let mut admin = s.inline("admin")?;
     let url = admin.postgres_url("url");
     let password = admin.reference("password");

@@ -22,6 +22,7 @@ pub use exec::Exec;
 pub use http_api_key::HttpApiKey;
 pub use jwt_hmac::{HmacAlgorithm, JwtHmac};
 pub use jwt_keypair::JwtKeypair;
+pub(super) use login::read_admin;
 pub use login::{Admin, Login};
 pub use manual::{HttpCheck, Manual, ManualCheck};
 pub use postgres_password::PostgresPassword;
@@ -30,7 +31,9 @@ pub use random::Random;
 pub use redis_password::{RedisAdmin, RedisPassword};
 pub use transit_key::TransitKey;
 pub use vault_dynamic_lease::VaultDynamicLease;
+pub(super) use vault_dynamic_lease::is_plain;
 pub use vault_root::VaultRoot;
+pub(super) use vault_root::connection_path;
 pub use vault_static_role::{PublishedCopy, VaultStaticRole};
 
 use super::kind::KindConfig;
@@ -80,7 +83,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<KindConfig> {
 }
 
 /// `MOUNT/word/NAME` as mount and name; `None` for anything else.
-fn vault_path(text: &str, word: &str) -> Option<(String, String)> {
+pub(super) fn vault_path(text: &str, word: &str) -> Option<(String, String)> {
     let (mount, name) = text.trim_matches('/').split_once(&format!("/{word}/"))?;
     let plain = |part: &str| part.split('/').all(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
     (plain(mount) && plain(name) && !name.contains('/')).then(|| (mount.to_owned(), name.to_owned()))

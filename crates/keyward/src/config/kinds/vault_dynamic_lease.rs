@@ -59,6 +59,6 @@ fn token_role_name(text: &str) -> Result<String, String> {
 }
 
 /// Parts of letters, digits, `-`, `_` and `.`, divided by single slashes.
-pub(super) fn is_plain(path: &str) -> bool {
+pub(in crate::config) fn is_plain(path: &str) -> bool {
     path.split('/').all(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
 }

@@ -53,7 +53,7 @@ pub(super) fn read(mut s: Section<'_>) -> Option<VaultRoot> {
 }
 
 /// `mount/config/name`.
-fn connection_path(text: &str) -> Result<(String, String), String> {
+pub(in crate::config) fn connection_path(text: &str) -> Result<(String, String), String> {
     let form = "must be the connection's path, such as \"database/config/postgres\"";
     let (mount, name) = text.trim_matches('/').split_once("/config/").ok_or(form)?;
     if is_plain(mount) && is_plain(name) { Ok((mount.to_owned(), name.to_owned())) } else { Err(form.to_owned()) }

@@ -1,0 +1,145 @@
+//! Files that hold a secret: written whole or not at all, readable by their owner alone, never inside a work tree.
+
+use anyhow::{Context, Result, bail};
+use keyward_secret::{Secret, Source, SystemRandom};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What marks the top of a work tree.
+const TREES: [&str; 5] = [".git", ".hg", ".svn", ".jj", ".bzr"];
+
+/// Writes a file of mode 0600 by way of another name, so that it is there whole or not at all.
+///
+/// # Errors
+/// The file system's.
+pub fn write_private(path: &Path, text: &Secret) -> Result<()> {
+    let new = beside(path, ".new");
+    remove(&new)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(text.expose().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The path with something behind its name.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Removes a file; one that is not there is no error.
+///
+/// # Errors
+/// The file system's.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What an earlier run noted; `None` where there was none.
+pub fn read_label(path: &Path) -> Option<String> {
+    let label = fs::read_to_string(path).ok()?.trim().to_owned();
+    let is_ours = !label.is_empty() && label.bytes().all(|b| b.is_ascii_hexdigit());
+    is_ours.then_some(label)
+}
+
+/// 64 random bits.
+///
+/// # Errors
+/// The operating system gives none.
+pub fn fresh_label() -> Result<String> {
+    let mut bytes = [0_u8; 8];
+    SystemRandom.fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Refuses a folder inside a work tree: what lies there is committed sooner or later.
+///
+/// # Errors
+/// It is inside one.
+pub fn outside_work_trees(folder: &Path) -> Result<()> {
+    let absolute = std::path::absolute(folder).with_context(|| format!("{} is no path", folder.display()))?;
+    // Links are followed as far as the path exists: a link into a work tree is one too.
+    let real = absolute.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_else(|| absolute.clone());
+    for above in absolute.ancestors().chain(real.ancestors()) {
+        if let Some(tree) = TREES.iter().find(|tree| above.join(tree).exists()) {
+            bail!(
+                "{} is inside the work tree {} (it has {tree}); name a folder outside of every work tree",
+                folder.display(),
+                above.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A folder of mode 0700, made if it is not there.
+///
+/// # Errors
+/// It cannot be made, or others may look into it.
+pub fn private_folder(folder: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new();
+    match std::os::unix::fs::DirBuilderExt::mode(&mut { made }, 0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot make the folder {}", folder.display()));
+        }
+        Err(_) => {}
+    }
+    let metadata = fs::metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+    if !metadata.is_dir() {
+        bail!("{} is no folder", folder.display());
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        bail!("others may look into {}; chmod 700 it, or name a folder that does not exist yet", folder.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_whole_and_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let path = dir.path().join("id");
+        assert!(write_private(&path, &Secret::new("abc")).is_ok());
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("abc\n"));
+        assert_eq!(fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).ok(), Some(0o600));
+        assert!(!beside(&path, ".new").exists());
+    }
+
+    #[test]
+    fn work_trees_are_refused_from_anywhere_inside() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let inside = dir.path().join("tree/deep/deeper");
+        assert!(fs::create_dir_all(&inside).and_then(|()| fs::create_dir(dir.path().join("tree/.git"))).is_ok());
+        assert!(outside_work_trees(&inside.join("not/there/yet")).is_err());
+        assert!(outside_work_trees(&dir.path().join("elsewhere")).is_ok());
+        let link = dir.path().join("link");
+        assert!(std::os::unix::fs::symlink(&inside, &link).is_ok());
+        assert!(outside_work_trees(&link.join("shares")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let folder = dir.path().join("shares");
+        assert!(private_folder(&folder).is_ok() && private_folder(&folder).is_ok());
+        assert!(fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).is_ok());
+        assert!(private_folder(&folder).is_err());
+    }
+}
