@@ -1,6 +1,6 @@
 //! Bad input to commands: one clear error, the right exit code, nothing done.
 
-use crate::world::{ASKING, Ended, LONG, check_says, edit, edit_all, refused, run, shop, use_token};
+use crate::world::{ASKING, Ended, LONG, check_says, edit, edit_all, move_to, refused, run, shop, use_token};
 use keyward_harness::{Shop, VaultOptions, VaultServer, Wishes, foreign_ca, servers, unique, wait_until};
 use serde_json::json;
 use std::fs;
@@ -88,7 +88,7 @@ fn a_sealed_vault_is_said_to_be_sealed() {
 fn a_vault_without_data_is_said_to_be_uninitialised() {
     let empty = VaultServer::start(&VaultOptions { initialise: false, audit: false }).unwrap();
     let shop = shop();
-    edit_all(&shop, &servers().vault().address, &empty.address);
+    move_to(&shop, &empty);
     check_says(&shop, 69, &["was never initialised", "vault operator init -address="]);
     refused(&shop, &ASKING, 69, "not initialised");
 }

@@ -1,6 +1,8 @@
 //! `keyward serve` in a world that is not ready: it starts, says what it waits for, tells people, and recovers by itself.
 
-use crate::world::{LONG, becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, log, mail, run, status, stop, use_token};
+use crate::world::{
+    LONG, becomes_ready, edit, edit_all, is_raised, is_resolved, is_unready, log, mail, move_to, run, status, stop, use_token,
+};
 use keyward_harness::{PostgresServer, Shop, Signal, SmtpServer, VaultOptions, VaultServer, Wishes, foreign_ca, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
@@ -43,7 +45,7 @@ fn a_vault_that_was_never_initialised() {
     let smtp = SmtpServer::start().unwrap();
     let wishes = Wishes { audit: false, ..Wishes::default() };
     let shop = Shop::open(servers().vault(), servers().postgres(), &smtp, &wishes).unwrap();
-    edit_all(&shop, &servers().vault().address, &vault.address);
+    move_to(&shop, &vault);
     use_token(&shop, "hvs.none-yet");
     let daemon = shop.serve().unwrap();
     is_unready(&shop, &["vault login", "not initialised"]);

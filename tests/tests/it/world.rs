@@ -1,6 +1,6 @@
 //! What these tests share: a shop whose configuration can be spoilt, and commands whose end is looked at.
 
-use keyward_harness::{Message, Process, Shop, Signal, SmtpServer, Wishes, servers, wait_until};
+use keyward_harness::{Message, Process, Shop, Signal, SmtpServer, VaultServer, Wishes, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Output;
@@ -26,6 +26,14 @@ pub fn edit_all(shop: &Shop<'_>, from: &str, to: &str) {
     let text = fs::read_to_string(&shop.config).unwrap();
     assert!(text.contains(from), "{from} is not in the configuration");
     fs::write(&shop.config, text.replace(from, to)).unwrap();
+}
+
+/// Has the shop's Keyward look for Vault at this server. It may have another authority than the shared one.
+pub fn move_to(shop: &Shop<'_>, vault: &VaultServer) {
+    let shared = servers().vault();
+    edit_all(shop, &shared.address, &vault.address);
+    // The first one: the mail server keeps its own.
+    edit(shop, &shared.ca_pem_path.display().to_string(), &vault.ca_pem_path.display().to_string());
 }
 
 /// Has the shop's Keyward use this token, from the file `token`, instead of its AppRole.
