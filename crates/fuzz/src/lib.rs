@@ -3,7 +3,6 @@
 //! A target panics when a promise is broken; whatever it answers otherwise is right.
 
 use std::fs;
-use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use keyward::config::{Config, Environment};
@@ -38,23 +37,25 @@ pub fn line(data: &[u8]) {
 /// # Panics
 /// When that is broken, or there is no temporary folder.
 pub fn tail_state(data: &[u8]) {
-    static LOG: OnceLock<tempfile::TempDir> = OnceLock::new();
+    thread_local! { static LOG: tempfile::TempDir = log(); } // a thread's end removes it, a program's does not
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(checkpoint) = Checkpoint::decode(text) else { return };
     let again = checkpoint.encode().ok().and_then(|text| Checkpoint::decode(&text).ok());
     assert_eq!(again.as_ref(), Some(&checkpoint));
-    let folder = LOG.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        fs::write(folder.path().join("log"), "one\ntwo\n").unwrap_or_else(|error| panic!("no log: {error}"));
-        folder
-    });
     let options = Options { chunk: 16, max_line: 64, ..Options::default() };
-    let Ok(mut follower) = Follower::open(&folder.path().join("log"), Some(checkpoint), options) else { return };
+    let Ok(mut follower) = LOG.with(|folder| Follower::open(&folder.path().join("log"), Some(checkpoint), options)) else { return };
     let mut offsets = Vec::new();
     for _ in 0..3 {
         follower.poll(&mut |line: Line<'_>| offsets.push(line.offset));
     }
     assert!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+}
+
+/// A folder with the log that the state is about.
+fn log() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+    fs::write(folder.path().join("log"), "one\ntwo\n").unwrap_or_else(|error| panic!("no log: {error}"));
+    folder
 }
 
 /// A configuration: it is accepted, or refused with problems that can be shown.

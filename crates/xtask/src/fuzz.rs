@@ -82,8 +82,8 @@ pub(crate) fn start(only: Option<&str>, seconds: u64) -> Result<Running> {
     let (root, folder) = (cargo::root()?, folder()?);
     let mut targets = Vec::new();
     for (name, corpus) in TARGETS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        let [learnt, broken] = [folder.join("corpus").join(name), folder.join("broken").join(name)];
-        for dir in [&learnt, &broken] {
+        let [learnt, broken, temporary] = ["corpus", "broken", "tmp"].map(|dir| folder.join(dir).join(name));
+        for dir in [&learnt, &broken, &temporary] {
             fs::create_dir_all(dir).with_context(|| format!("make the folder {}", dir.display()))?;
         }
         let log = folder.join(format!("{name}.log"));
@@ -93,7 +93,8 @@ pub(crate) fn start(only: Option<&str>, seconds: u64) -> Result<Running> {
         command.args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", broken.display())]);
         command.args(["-timeout=20", "-rss_limit_mb=1024", "-max_len=6000", "-print_final_stats=1"]);
         command.arg(learnt).arg(root.join("crates/fuzz/corpus").join(corpus));
-        command.stdout(Stdio::null()).stderr(said);
+        // libFuzzer ends without clearing up.
+        command.env("TMPDIR", temporary).stdout(Stdio::null()).stderr(said);
         targets.push((name, log, Process::start(name, command, Stop::Terminate)?));
     }
     Ok(Running { seconds, targets })
