@@ -141,6 +141,17 @@ impl Usage {
         }
     }
 
+    /// Forgets readers that turn out to be Keyward itself: what marks its calls may be known only when the first of them were seen already,
+    /// and as nobody who reads again they would count as behind for ever.
+    pub fn disown(&mut self, own: &Own) {
+        for readers in self.secrets.values_mut() {
+            let before = readers.count;
+            readers.by_identity.retain(|identity, _| !own.entity_ids.contains(identity) && !own.display_names.contains(identity));
+            readers.count = readers.by_identity.values().map(HashMap::len).sum();
+            self.count -= before - readers.count;
+        }
+    }
+
     /// Forgets every secret that is not among these: the configuration has dropped it.
     pub fn keep_only(&mut self, mut is_managed: impl FnMut(&str) -> bool) {
         self.secrets.retain(|secret, _| is_managed(secret));

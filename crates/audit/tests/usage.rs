@@ -64,6 +64,22 @@ fn only_successful_reads_of_the_value_by_others_count() {
 }
 
 #[test]
+fn keyward_s_own_reads_from_before_it_was_known_are_forgotten() {
+    let mut log = Log::new();
+    log.line(&read("approle/keyward", "10.0.0.1", 10).line());
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        let mut own = read("approle/keyward", address, 20);
+        own.entity = "keyward";
+        log.line(&own.line());
+    }
+    assert_eq!(log.usage.readers("app").len(), 3);
+    log.own.entity_ids.insert("keyward".into());
+    log.usage.disown(&log.own);
+    let left = log.usage.readers("app");
+    assert_eq!(left.iter().map(|reader| reader.last_read).collect::<Vec<_>>(), [at(10)], "somebody else of that name is somebody else");
+}
+
+#[test]
 fn it_stays_bounded_forgets_the_oldest_and_says_so() {
     let mut log = Log::new();
     let too_many = i64::try_from(MAX_READERS_PER_SECRET).unwrap() + 100;

@@ -337,6 +337,7 @@ impl Mind {
         if let Some(marks) = news.own {
             self.marks.join(marks);
             self.pipeline.own = self.marks.own();
+            self.coverage.lock().usage.disown(&self.pipeline.own);
         }
         if let Some(mounts) = news.mounts {
             self.pipeline.tally.know(mounts.iter().map(|(mount, kind)| (mount.as_str(), kind.as_str())));
