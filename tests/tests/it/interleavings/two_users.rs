@@ -54,6 +54,8 @@ fn an_idle_role_still_in_use_at_the_next_slot_defers_it() {
         (ended.err.contains("session") && ended.err.contains("an old pool")).then_some(())
     });
     assert_eq!((published(&a), a.number("shop-database")), (second.clone(), number), "nothing was changed");
+    let told = run(&a.shop, &["status", "shop-database"]).out;
+    assert!(told.contains("an old pool"), "who keeps the old user from being retired is told: {told}");
     a.shop.query_as(&first, &password).unwrap();
     drop(session);
     wait_until("the next try", super::LONG, || (run(&a.shop, &["rotate", "shop-database"]).code == Some(0)).then_some(()));
