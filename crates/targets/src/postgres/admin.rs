@@ -101,6 +101,12 @@ pub enum AdminError {
         /// The endpoint, as `host:port`.
         endpoint: String,
     },
+    /// The fence needs a schema of its own, and the role that Keyward logs in with may not make one.
+    #[error("{failure}; the database's owner can allow it: GRANT CREATE ON DATABASE … TO the role that Keyward logs in with")]
+    MayNotCreate {
+        /// The server's refusal.
+        failure: LoginFailure,
+    },
     /// A newer Keyward was here.
     #[error("the fence at {endpoint} has format {found}, this version knows {known}; use the newer Keyward")]
     NewerFormat {

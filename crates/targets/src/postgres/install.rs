@@ -3,6 +3,7 @@
 //! It never changes a fence that is there already: the same format is left alone, a newer one is refused by name.
 
 use super::admin::{Admin, AdminError};
+use super::failure::FailureClass;
 use super::session::Connected;
 use super::url::Endpoint;
 
@@ -42,7 +43,10 @@ impl Admin {
         if self.installed_format(endpoint, connected).await?.is_some() {
             return Ok(Installed::Already);
         }
-        self.within(endpoint, connected.client.batch_execute(FENCE_SQL)).await?;
+        self.within(endpoint, connected.client.batch_execute(FENCE_SQL)).await.map_err(|error| match error {
+            AdminError::Server(failure) if failure.class == FailureClass::InsufficientPrivilege => AdminError::MayNotCreate { failure },
+            other => other,
+        })?;
         self.within(endpoint, connected.client.batch_execute("COMMIT")).await?;
         Ok(Installed::Now)
     }
