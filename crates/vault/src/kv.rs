@@ -1,7 +1,7 @@
 //! KV version 2: documents of named fields, written with check-and-set only.
 //!
-//! Never a write without the version that it is based on, and never a delete of a key's metadata: that would make `cas=0`
-//! and low versions match again (seen on a real server).
+//! Never a write without the version that it is based on, and never a delete of a key's metadata (that is in `removal`, which Keyward itself
+//! never calls): it would make `cas=0` and low versions match again (seen on a real server).
 
 use crate::call::{Call, Raw, checked};
 use crate::client::Client;

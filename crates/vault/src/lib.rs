@@ -27,6 +27,7 @@ mod minting;
 mod mounts;
 mod objects;
 mod path;
+mod removal;
 mod seal;
 mod signing;
 mod sys;

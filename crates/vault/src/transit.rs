@@ -1,13 +1,18 @@
-//! The transit engine's keys: what they are, a new version, a probe that proves one, and the oldest that still opens.
+//! The transit engine's keys: what they are, a new version, a probe that proves one, the oldest that still opens, and what they encrypt.
 //!
 //! Never repeats a rotation: asked twice, Vault makes two versions.
 
 use crate::call::{Call, Raw, checked, seconds};
 use crate::client::Client;
+use crate::token::wiped;
 use crate::{Kind, VaultError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keyward_secret::{Fields, Secret};
 use rustify::enums::RequestMethod;
 use serde::Deserialize;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// What a probe says, in base64: nobody's secret.
 const PROBE: &str = "a2V5d2FyZCBwcm9iZQ==";
@@ -145,6 +150,29 @@ impl Client {
         let call = Call::read(Raw::new(RequestMethod::POST, path).json(body));
         let attempted = call.attempted.clone();
         self.run(call).await?.data(&attempted)
+    }
+
+    /// Encrypts bytes with the newest version of a key.
+    pub async fn transit_encrypt(&self, mount: &str, key: &str, plaintext: &[u8]) -> Result<String, VaultError> {
+        let (mount, key) = checked("POST transit encrypt", mount, key)?;
+        let mut body = Fields::new();
+        body.set_text("plaintext", &Secret::new(STANDARD.encode(plaintext)));
+        // It changes nothing, so it may be repeated.
+        let call = Call::read(Raw::new(RequestMethod::POST, format!("{mount}/encrypt/{key}")).body(wiped(&body)));
+        let attempted = call.attempted.clone();
+        Ok(self.run(call).await?.data::<Encrypted>(&attempted)?.ciphertext)
+    }
+
+    /// Decrypts what was encrypted with any version of a key that may still decrypt.
+    pub async fn transit_decrypt(&self, mount: &str, key: &str, ciphertext: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let (mount, key) = checked("POST transit decrypt", mount, key)?;
+        let body = serde_json::json!({ "ciphertext": ciphertext });
+        let call = Call::read(Raw::new(RequestMethod::POST, format!("{mount}/decrypt/{key}")).json(&body));
+        let attempted = call.attempted.clone();
+        let plaintext = Secret::new(self.run(call).await?.data::<Decrypted>(&attempted)?.plaintext);
+        let decoded = STANDARD.decode(plaintext.expose()).map(Zeroizing::new);
+        // The decoder's own words would quote the text.
+        decoded.map_err(|_| VaultError::new(Kind::Internal, attempted, "the answer holds no base64"))
     }
 
     /// From now on nothing older than this version is decrypted or verified. Data that was not rewrapped is unreadable then.

@@ -10,6 +10,7 @@ mod audit_replay;
 mod audit_report;
 mod bad_input;
 mod check;
+mod client;
 mod document;
 mod emergency;
 mod environment;

@@ -1,0 +1,167 @@
+//! Leased database credentials: a user for this service alone, renewed while that goes, and replaced by a fresh one before it ends.
+//!
+//! A lease is asked for once; a lost answer leaves one behind that ends with its time. The user of before works until its own lease ends, so
+//! that connections which are open go on.
+
+use crate::live::{Live, Origin, backoff};
+use crate::statics::render;
+use crate::{Client, Error, Secret};
+use keyward_vault::Lease;
+use std::time::{Duration, Instant};
+
+/// Older leases that are remembered, to be ended by [`Live::close`]; each ends by itself.
+const MOST_OLD: usize = 8;
+const SHORTEST: Duration = Duration::from_millis(200);
+
+/// A user that was made for this service.
+#[derive(Debug)]
+pub struct DatabaseCredential {
+    /// The database user.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// Counts the users that this handle has had, from 1: a pool opens new connections when it grows.
+    pub number: u64,
+}
+
+impl DatabaseCredential {
+    /// A connection URL: `postgresql://{username}:{password}@host/database`, percent-encoded where it has to be.
+    ///
+    /// # Errors
+    /// [`Error::Template`].
+    pub fn url(&self, template: &str) -> Result<Secret, Error> {
+        render(template, &self.username, &self.password)
+    }
+}
+
+struct Leased {
+    client: Client,
+    mount: String,
+    role: String,
+    id: String,
+    /// What a lease of this role lives at first.
+    whole: Duration,
+    ends: Instant,
+    renewable: bool,
+    number: u64,
+    old: Vec<String>,
+}
+
+/// What to do about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It lives for so long now.
+    Goes,
+    /// It is gone, or near the end that no renewal moves: a fresh one is needed.
+    Replace,
+}
+
+impl Client {
+    /// Credentials of a dynamic role of a database engine at `mount`. They are renewed when two thirds of the lease are over, and replaced by
+    /// fresh ones before it ends for good: [`Live::changed`] tells. [`Live::refresh`] replaces at once; [`Live::close`] ends the leases.
+    ///
+    /// # Errors
+    /// What Vault answered to the first lease.
+    pub async fn dynamic_credentials(&self, mount: &str, role: &str) -> Result<Live<DatabaseCredential>, Error> {
+        let mut leased = Leased {
+            client: self.clone(),
+            mount: mount.to_owned(),
+            role: role.to_owned(),
+            id: String::new(),
+            whole: Duration::ZERO,
+            ends: Instant::now(),
+            renewable: false,
+            number: 0,
+            old: Vec::new(),
+        };
+        let first = leased.issue().await?;
+        Ok(Live::start(first, leased))
+    }
+}
+
+impl Leased {
+    async fn issue(&mut self) -> Result<DatabaseCredential, Error> {
+        let asked = Instant::now();
+        let lease: Lease = self.client.call(|| self.client.vault().issue_lease(&self.mount, &self.role, None)).await?;
+        if !self.id.is_empty() {
+            if self.old.len() >= MOST_OLD {
+                self.old.remove(0);
+            }
+            self.old.push(std::mem::take(&mut self.id));
+        }
+        self.id = lease.id;
+        (self.whole, self.ends, self.renewable) = (lease.ttl, asked + lease.ttl, lease.renewable);
+        self.number += 1;
+        Ok(DatabaseCredential { username: lease.username, password: lease.password, number: self.number })
+    }
+
+    /// Renews it.
+    async fn renew(&mut self) -> Result<Verdict, Error> {
+        if !self.renewable {
+            return Ok(Verdict::Replace);
+        }
+        let asked = Instant::now();
+        let left = self.client.call(|| self.client.vault().renew_lease(&self.id, self.whole)).await?;
+        if let Some(left) = left {
+            self.ends = asked + left;
+        }
+        Ok(judge(self.whole, left))
+    }
+}
+
+/// A renewal that gives no more than half of a whole lease has met the maximum.
+fn judge(whole: Duration, left: Option<Duration>) -> Verdict {
+    match left {
+        Some(left) if left * 2 > whole => Verdict::Goes,
+        _ => Verdict::Replace,
+    }
+}
+
+impl Origin for Leased {
+    type Value = DatabaseCredential;
+
+    fn name(&self) -> String {
+        format!("{}/creds/{}", self.mount, self.role)
+    }
+
+    async fn look(&mut self, asked: bool) -> Result<Option<DatabaseCredential>, Error> {
+        if !asked && self.renew().await? == Verdict::Goes {
+            return Ok(None);
+        }
+        self.issue().await.map(Some)
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        let left = self.ends.saturating_duration_since(Instant::now());
+        if failures == 0 {
+            return (left * 2 / 3).max(SHORTEST);
+        }
+        // Tried often while there is still time, and not too often when there is none left.
+        backoff(failures, Duration::from_secs(10)).min((left / 4).max(SHORTEST * 5))
+    }
+
+    async fn close(&mut self) {
+        for id in self.old.drain(..).chain([std::mem::take(&mut self.id)]).filter(|id| !id.is_empty()) {
+            if let Err(error) = self.client.vault().revoke_lease(&id).await {
+                tracing::warn!(%error, "A lease could not be ended; it ends with its time.");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_replaced_when_renewals_stop_helping() {
+        let check = |whole: u64, left: Option<u64>, verdict| {
+            assert_eq!(judge(Duration::from_secs(whole), left.map(Duration::from_secs)), verdict, "{whole} {left:?}");
+        };
+        check(60, Some(60), Verdict::Goes);
+        check(60, Some(31), Verdict::Goes);
+        check(60, Some(30), Verdict::Replace);
+        check(60, Some(0), Verdict::Replace);
+        check(60, None, Verdict::Replace);
+    }
+}
