@@ -2,15 +2,15 @@
 
 use crate::failure::{Class, Failure};
 pub(crate) use crate::job::Job;
-use crate::kind::{Kind, RESUMED, Trouble};
+use crate::kind::{Kind, Trouble};
 use crate::observer::{Observer, Told, What};
 use crate::ports::{Clock, Vault};
 use crate::recording::Put;
 use crate::stored::{Held, Stored};
 use jiff::Timestamp;
-use keyward_rotation::record::{Observation, Phase, Purpose, Record};
+use keyward_rotation::record::{Phase, Record};
 use keyward_rotation::saga::{End, Event, Limits, Saga, State};
-use keyward_rotation::table::{RECONCILE, Step, TEND, Table};
+use keyward_rotation::table::{Step, TEND};
 use keyward_secret::{Source, Values};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,7 +89,7 @@ pub struct Engine {
     observer: Arc<dyn Observer>,
     /// Who this process is in a record. After a restart it must be the same only if the former process is surely gone.
     pub(crate) owner: String,
-    settings: Settings,
+    pub(crate) settings: Settings,
     claims: Claims,
 }
 
@@ -152,65 +152,6 @@ impl Engine {
         }
     }
 
-    /// Whether a rotation that is under way may be taken up by this process: it is our own, or its owner is silent.
-    pub fn may_take_over(&self, stored: &Stored, seen: &mut Observation) -> bool {
-        let Some(attempt) = stored.record.as_ref().filter(|r| r.way().is_some()).and_then(Record::attempt) else { return false };
-        let silent = seen.observe(stored.version, self.clock.elapsed());
-        attempt.owner == self.owner || silent >= self.settings.lease
-    }
-
-    /// Takes up a rotation found in its record; see [`Self::may_take_over`].
-    pub async fn take_over(&self, spec: &Spec, stored: Stored) -> Outcome {
-        let Some(record) = stored.record else { return refused(Failure::lasting(Class::Invalid, "there is no record")) };
-        let Some((way, attempt)) = record.way().zip(record.attempt()) else {
-            return refused(Failure::lasting(Class::Invalid, "nothing is under way"));
-        };
-        let table: &'static Table = match attempt.purpose {
-            Purpose::Tend => &TEND,
-            Purpose::Reconcile => &RECONCILE,
-            Purpose::Rotate { .. } => spec.kind.table(),
-        };
-        if attempt.kind != table.kind {
-            let text = format!(
-                "it was begun as {}, and is configured as {} now; configure it as before to let it finish",
-                attempt.kind, table.kind
-            );
-            return refused(Failure::lasting(Class::Invalid, text));
-        }
-        let mut owned = record.clone();
-        if let Some(attempt) = owned.attempt_mut() {
-            attempt.owner.clone_from(&self.owner);
-        }
-        let version = match self.put(&spec.name, stored.version, &owned, &stored.held).await {
-            Put::Won(version) => version,
-            Put::Lost => return Outcome { end: End::Lost, ..refused(Failure::lasting(Class::Foreign, "somebody else took it over")) },
-            Put::Failed(failure) => return Outcome { end: End::Suspended, ..refused(failure) },
-        };
-        let ask = Ask { person: None, supplied: None, slot: Timestamp::default() };
-        self.run(spec, Saga::recover(table, way), Stored { version, record: None, held: stored.held }, owned, ask).await
-    }
-
-    /// Lets a rotation that is stuck go on, or a paused secret be rotated again.
-    ///
-    /// # Errors
-    /// When it is neither stuck nor paused, or the record could not be written.
-    pub async fn resume(&self, spec: &Spec, stored: Stored) -> Result<Option<Outcome>, Failure> {
-        let Some(record) = stored.record else { return Err(Failure::lasting(Class::Invalid, "it has no record yet")) };
-        let idle = matches!(record.phase, Phase::Paused { .. }).then(|| Record { phase: Phase::Idle, ..record.clone() });
-        let mut next = idle.or_else(|| record.clone().resumed()).ok_or_else(|| {
-            Failure::lasting(Class::Invalid, format!("{} is neither stuck nor paused; there is nothing to resume", spec.name))
-        })?;
-        if let Some(attempt) = next.attempt_mut() {
-            attempt.facts.insert(RESUMED.into(), self.clock.now().to_string());
-        }
-        match self.put(&spec.name, stored.version, &next, &stored.held).await {
-            Put::Won(_) if next.phase == Phase::Idle => Ok(None),
-            Put::Won(version) => Ok(Some(self.take_over(spec, Stored { version, record: Some(next), held: stored.held }).await)),
-            Put::Lost => Err(Failure::lasting(Class::Foreign, "somebody else changed the record just now; look again")),
-            Put::Failed(failure) => Err(failure),
-        }
-    }
-
     /// Publishes `publish` on an idle secret's path as housekeeping, under the same protection as a rotation.
     pub(crate) async fn run_tend(&self, spec: &Spec, stored: Stored, record: Record, held: Held) -> Outcome {
         let ask = Ask { slot: self.clock.now(), ..Ask::default() };
@@ -218,10 +159,14 @@ impl Engine {
     }
 
     pub(crate) async fn run(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask) -> Outcome {
-        let Some(_claim) = self.claim(&spec.name) else {
-            let failure = Failure::passing(Class::InUse, format!("{} is being rotated by this process already", spec.name));
-            return Outcome { end: End::Lost, ..refused(failure) };
-        };
+        match self.claim(&spec.name) {
+            Some(claim) => self.run_claimed(spec, saga, at, record, ask, claim).await,
+            None => claimed(spec),
+        }
+    }
+
+    /// The same for who has claimed the secret for itself.
+    pub(crate) async fn run_claimed(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask, _claim: Claim<'_>) -> Outcome {
         let base = record.attempt().and_then(|a| a.base);
         let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
         let mut job =
@@ -370,6 +315,11 @@ impl Engine {
         self.observer.told(&Told { secret: &spec.name, rotation: job.rotation(), what });
     }
 
+    /// Whether nobody in this process works on the secret.
+    pub(crate) fn is_free(&self, secret: &str) -> bool {
+        !self.claims.0.lock().unwrap_or_else(PoisonError::into_inner).contains(secret)
+    }
+
     /// One rotation per secret and process: the record's owner alone does not tell two tasks of one process apart.
     pub(crate) fn claim(&self, secret: &str) -> Option<Claim<'_>> {
         let mut busy = self.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -389,8 +339,14 @@ impl Drop for Claim<'_> {
     }
 }
 
+/// The outcome where this process works on the secret already.
+pub(crate) fn claimed(spec: &Spec) -> Outcome {
+    let failure = Failure::passing(Class::InUse, format!("{} is being rotated by this process already", spec.name));
+    Outcome { end: End::Lost, ..refused(failure) }
+}
+
 /// The outcome of what never began.
-fn refused(failure: Failure) -> Outcome {
+pub(crate) fn refused(failure: Failure) -> Outcome {
     let (rotation, end) = (String::new(), End::Refused(Step::Preflight));
     Outcome { end, rotation, number: 0, failure: Some(failure), failed_at: None, foreign: false }
 }

@@ -25,6 +25,7 @@ mod recording;
 mod shape;
 mod stage;
 pub mod stored;
+mod takeover;
 mod tend;
 
 pub use alive::Alive;

@@ -133,6 +133,30 @@ async fn crashed_right_after_stage(kind: &str) -> (Arc<World>, Spec) {
     panic!("{kind} was never found staged");
 }
 
+/// A person's rotation is under way in a daemon whose planner looks at the record.
+#[tokio::test]
+async fn what_this_process_works_on_is_not_taken_from_it_by_itself() {
+    for at in 1..60 {
+        let (world, spec) = set_up("postgres-password");
+        let engine = engine(&world, "me");
+        let stored = engine.load_or_create("s").await.unwrap();
+        world.with(|s| s.fault = Some((s.calls + at, Fault::CrashBefore)));
+        // Held up at a call: it is still there, and has its claim.
+        let mut held_up = std::pin::pin!(engine.rotate(&spec, stored, ask(&spec)));
+        tokio::select! { _ = &mut held_up => return, () = world.crashed.notified() => {} }
+        world.with(|s| s.fault = None);
+        let stored = engine.load("s").await.unwrap();
+        if stored.record.as_ref().is_none_or(|r| r.way().is_none()) {
+            continue;
+        }
+        assert!(!engine.may_take_over(&stored, &mut Observation::default()), "call {at}");
+        let version = stored.version;
+        assert_eq!(engine.take_over(&spec, stored).await.end, End::Lost, "call {at}");
+        assert_eq!(engine.load("s").await.unwrap().version, version, "call {at}: the record was written over its head");
+    }
+    panic!("it never ended");
+}
+
 async fn settle_one_rotation(world: &Arc<World>, spec: &Spec) -> Outcome {
     let engine = engine(world, "me");
     let stored = engine.load_or_create("s").await.unwrap();
