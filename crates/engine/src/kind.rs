@@ -1,7 +1,7 @@
 //! What a kind of secret is to the engine: its table, and what its steps mean. One kind is one file in [`crate::kinds`].
 
 use crate::failure::{Class, Failure};
-use crate::kinds::Laggards;
+use crate::kinds::{Laggards, Readers};
 use crate::ports::Document;
 use crate::stored::Held;
 use async_trait::async_trait;
@@ -115,21 +115,43 @@ pub struct StillUsed {
 }
 
 impl StillUsed {
-    /// What speaks against making it invalid; `None`: nobody uses it, and all of it was seen.
-    pub fn objection(&self) -> Option<String> {
-        match &self.sessions {
-            Err(failure) => return Some(format!("whether {} still has sessions is unknown: {failure}", self.what)),
-            Ok(sessions) => {
-                if let Some(first) = sessions.first() {
-                    return Some(format!("{} still has {} session(s), one {first}", self.what, sessions.len()));
-                }
-            }
+    /// Of `what`, whose successor was published at `published`: `sessions` as its target shows them, and the readers of `secret`.
+    pub async fn ask(
+        what: impl Into<String>,
+        sessions: Result<Vec<String>, Failure>,
+        readers: &dyn Readers,
+        secret: &str,
+        published: Timestamp,
+    ) -> Self {
+        Self { what: what.into(), sessions, readers: readers.laggards(secret, published).await }
+    }
+
+    /// What is seen to speak against making it invalid.
+    pub fn seen(&self) -> Option<String> {
+        let sessions = self.sessions.as_deref().unwrap_or_default();
+        if let Some(first) = sessions.first() {
+            return Some(format!("{} still has {} session(s), one {first}", self.what, sessions.len()));
         }
         match &self.readers {
-            Laggards::Known(who) if who.is_empty() => None,
-            Laggards::Known(who) => Some(format!("not read since by {}", who.join(", "))),
-            Laggards::Unknown(why) => Some(format!("who still holds the old value is unknown: {why}")),
+            Laggards::Known(who) if !who.is_empty() => Some(format!("not read since by {}", who.join(", "))),
+            Laggards::Known(_) | Laggards::Unknown(_) => None,
         }
+    }
+
+    /// What could not be seen of its use, and why.
+    pub fn unseen(&self) -> Option<String> {
+        if let Err(failure) = &self.sessions {
+            return Some(format!("whether {} still has sessions is unknown: {failure}", self.what));
+        }
+        match &self.readers {
+            Laggards::Unknown(why) => Some(format!("who still holds the old value is unknown: {why}")),
+            Laggards::Known(_) => None,
+        }
+    }
+
+    /// What speaks against making it invalid; `None`: nobody uses it, and all of it was seen.
+    pub fn objection(&self) -> Option<String> {
+        self.seen().or_else(|| self.unseen())
     }
 }
 

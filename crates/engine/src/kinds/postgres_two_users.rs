@@ -102,7 +102,7 @@ impl PostgresTwoUsers {
             format!("from {from} ({}) at {}", session.application, session.endpoint)
         };
         let sessions = self.target.sessions(role).await.map(|all| all.iter().map(shown).collect());
-        StillUsed { what: role.to_owned(), sessions, readers: self.readers.laggards(&self.secret, published).await }
+        StillUsed::ask(role, sessions, self.readers.as_ref(), &self.secret, published).await
     }
 
     /// When the successor of what is to be retired then was published.
@@ -146,13 +146,10 @@ impl Kind for PostgresTwoUsers {
                 );
                 return Err(Failure::lasting(Class::InUse, text));
             }
-            let mut used = self.used(idle, self.published(entry.not_before())).await;
-            if let Laggards::Unknown(_) = used.readers {
-                // What cannot be seen holds up the retiring, which a deadline tells of. It must not hold up the next rotation once
-                // the grace is over: where no audit log is followed there would never be a second one.
-                used.readers = Laggards::Known(Vec::new());
-            }
-            if let Some(why) = used.objection().filter(|_| self.retire != RetireWhen::AfterGrace) {
+            // What cannot be seen holds up the retiring, which a deadline tells of. It must not hold up the next rotation once
+            // the grace is over: where no audit log is followed there would never be a second one.
+            let seen = self.used(idle, self.published(entry.not_before())).await.seen();
+            if let Some(why) = seen.filter(|_| self.retire != RetireWhen::AfterGrace) {
                 return Err(Failure::lasting(Class::InUse, format!("the idle user {idle} is still in use: {why}")));
             }
         }

@@ -66,11 +66,8 @@ impl RedisPassword {
             format!("from {}{name}", client.address)
         };
         let old = |all: Vec<RedisClient>| all.iter().filter(|client| client.age >= since).map(shown).collect();
-        StillUsed {
-            what: format!("the old password of {}", self.user),
-            sessions: self.target.clients(&self.user).await.map(old),
-            readers: self.readers.laggards(&self.secret, published).await,
-        }
+        let sessions = self.target.clients(&self.user).await.map(old);
+        StillUsed::ask(format!("the old password of {}", self.user), sessions, self.readers.as_ref(), &self.secret, published).await
     }
 }
 
