@@ -75,3 +75,17 @@ fn two_actors_at_once_rotate_a_slot_once() {
     assert!(done >= 1, "at least one of them goes through");
     assert_eq!(number(&shop), before + done, "every success is one number, no more");
 }
+
+#[test]
+fn a_rotation_that_a_person_asked_for_in_vain_is_told_by_the_status() {
+    let shop = shop();
+    let _daemon = shop.serve().unwrap();
+    wait_until("readiness", LONG, || shop.http("/readyz").ok().filter(|(status, _)| *status == 200));
+    servers().postgres().psql(&format!("ALTER ROLE \"{}\" NOLOGIN", shop.legacy)).unwrap();
+    assert!(!shop.run(&["rotate", "legacy"]).unwrap().status.success());
+    // The board learns of it a moment after the command.
+    wait_until("the status to tell of it", LONG, || {
+        let status = String::from_utf8(shop.run(&["status", "legacy"]).unwrap().stdout).unwrap();
+        (status.contains("its rotation was refused at") && status.contains(&shop.legacy)).then_some(())
+    });
+}

@@ -4,6 +4,7 @@
 //! · `/resume-class/{class}` · `/alert/test`, `GET /examine/{name}` · `/use/{name}`. What takes time answers with one JSON object per
 //! line: progress as it happens, the result last.
 
+use super::errand;
 use super::observer::{Ear, Progress};
 use super::requests::{self, Finding, Refusal};
 use super::rotations::{self, Work};
@@ -345,10 +346,11 @@ fn answer(app: App, live: Arc<Live>, prepared: Result<(Managed, Stored, Work), R
         while let Ok(step) = progress.try_recv() {
             let _ = sender.try_send(line(&Said::Progress(step)));
         }
+        // Before the answer: whoever has heard it finds the same in the status.
+        app.shared.tried(&managed.spec.name, outcome.as_ref().and_then(errand::recent));
+        app.shared.forget(&managed.spec.name);
         let answer = outcome.as_ref().map_or_else(|| Answer::word(quiet), Answer::of);
         let _ = sender.send(line(&Said::Result(answer))).await;
-        app.shared.forget(&managed.spec.name);
-        app.shared.wake_planner.notify_one();
     });
     let stream = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()

@@ -101,13 +101,17 @@ impl Done {
 
     fn ended(&mut self, outcome: Option<Outcome>) {
         let Some(outcome) = outcome else { return };
-        let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-        match outcome.end {
-            End::Rotated => {}
-            End::Refused(_) | End::Suspended => self.refused(rotations::outcome_word(outcome.end), why),
-            // The record tells of these; of a lost one, somebody else does.
-            End::RolledBack | End::Stuck(_) | End::Lost => self.ended.refused = true,
-        }
+        self.ended.refused = outcome.end != End::Rotated;
+        self.recent = recent(&outcome);
+    }
+}
+
+/// What was tried, where the record says nothing of it. It tells of the other ends; of a lost one, somebody else does.
+pub fn recent(outcome: &Outcome) -> Option<Recent> {
+    let why = outcome.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+    match outcome.end {
+        End::Refused(_) | End::Suspended => Some(Recent { at: Timestamp::now(), outcome: rotations::outcome_word(outcome.end), why }),
+        End::Rotated | End::RolledBack | End::Stuck(_) | End::Lost => None,
     }
 }
 

@@ -92,6 +92,9 @@ impl Planner {
                 memory.forget();
             }
         }
+        for (name, recent) in self.shared.all_tried() {
+            self.notes.entry(name).or_default().recent = recent;
+        }
         if self.is_logged_in(&live) {
             self.read_classes(&live).await;
             self.read_records(&live).await;

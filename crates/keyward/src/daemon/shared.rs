@@ -7,6 +7,7 @@ use crate::config::{Config, Environment};
 use crate::metrics::Metrics;
 use crate::ports::{UsageReaders, VaultPort};
 use crate::references::Resolver;
+use crate::view::Recent;
 use keyward_engine::Engine;
 use keyward_rotation::class::Pause;
 use keyward_store::Store;
@@ -50,6 +51,7 @@ pub struct Shared {
     prove_now: Mutex<BTreeSet<String>>,
     /// Secrets whose records were changed beside the planner.
     changed: Mutex<BTreeSet<String>>,
+    tried: Mutex<BTreeMap<String, Option<Recent>>>,
     /// Wakes the planner before its next tick.
     pub wake_planner: Notify,
     /// Becomes true when the daemon is to stop.
@@ -82,6 +84,7 @@ impl Shared {
             pauses: RwLock::default(),
             prove_now: Mutex::default(),
             changed: Mutex::default(),
+            tried: Mutex::default(),
             wake_planner: Notify::new(),
             stopping: watch::channel(false).0,
             environment,
@@ -143,6 +146,16 @@ impl Shared {
     /// The secrets of [`Self::forget`], once.
     pub fn forgotten(&self) -> BTreeSet<String> {
         std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A person had this secret tried, and the record says nothing of it; `None`: it does.
+    pub fn tried(&self, secret: &str, recent: Option<Recent>) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned(), recent);
+    }
+
+    /// What came of the requests of [`Self::tried`], once.
+    pub fn all_tried(&self) -> BTreeMap<String, Option<Recent>> {
+        std::mem::take(&mut *self.tried.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the daemon is to stop.
