@@ -1,154 +1,303 @@
-//! Every call that a rotation makes to Vault, made to go wrong: the daemon is killed before and after it, and each fault is put
-//! into it. The cells are taken from the calls of a rotation that went well, so a new step makes new cells by itself.
+//! Every kind of secret, killed and hindered at every exchange: with Vault, PostgreSQL, Redis, a provider and a program.
 //!
-//! Every cell ends rotated or rolled back, what is published works, and no value is left over in the record.
+//! The cells are taken from what rotations of that kind do when they go well, and told apart by the steps of its table, so that a new step
+//! makes new cells by itself. Every cell ends rotated or rolled back, what is published works, and nothing is left over: no candidate, user,
+//! lease, key, or value in the record. An ordinary run takes a sample that touches every kind, every step and everything that can go wrong;
+//! `KEYWARD_TEST_SEED` repeats one, `KEYWARD_TEST_KINDS` (comma between) runs some kinds only, and `KEYWARD_TEST_CELL` those cells whose
+//! description holds this text.
 
+mod bench;
+mod cells;
 mod crashes;
 mod faults;
+mod subjects;
 
-use keyward_harness::{Process, Shop, VaultProxy, Wishes, full, servers, wait_until};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs;
-use std::sync::Arc;
-use std::time::Duration;
+use bench::Bench;
+use cells::{Cell, Dice, LATER};
+use faults::{ALL as WRONGS, MAY_STICK, MayStick, Wrong};
+use keyward_harness::{Moment, VaultOptions, VaultServer, full, say};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+use subjects::{ALL, Make};
 
-const LONG: Duration = Duration::from_mins(2);
+/// Kinds that run at once: they mostly wait.
+const AT_ONCE: usize = 6;
+/// Of each kind in an ordinary run, beside what is needed to touch everything.
+const CRASHES: usize = 2;
+const FAULTS: usize = 2;
 
-/// One secret of each kind that the shop has, and where its consumers read, if they log in to the database with it.
-const SECRETS: [(&str, Option<&str>); 6] = [
-    ("shop-database", Some("shop/database")),
-    ("legacy", Some("shop/legacy")),
-    ("reporting", None),
-    ("session-signing", None),
-    ("webhook-token", None),
-    ("openai", None),
-];
-
-/// One call in one rotation: `METHOD PATH`, and how many like it came before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Cell {
-    call: String,
-    pass: usize,
+/// The Vault of these tests, which is sealed at times.
+fn vault() -> &'static VaultServer {
+    static VAULT: OnceLock<VaultServer> = OnceLock::new();
+    VAULT.get_or_init(|| VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap())
 }
 
-/// A shop whose Keyward speaks to Vault through a proxy, with a daemon that can be killed.
-struct Bench {
-    shop: Shop<'static>,
-    proxy: VaultProxy,
-    daemon: Option<Arc<Process>>,
+/// Held by every cell; by one that seals Vault, alone.
+static UNSEALED: RwLock<()> = RwLock::new(());
+
+/// What is done with an exchange.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Kill(Moment),
+    Hinder(&'static Wrong),
 }
 
-impl Bench {
-    fn new() -> Self {
-        let shop =
-            Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes { audit: false, ..Wishes::default() }).unwrap();
-        let proxy = VaultProxy::start(shop.vault).unwrap();
-        let text = fs::read_to_string(&shop.config).unwrap();
-        // The daemon's own way only; the node is watched directly.
-        let through = text.replacen(&format!("address = \"{}\"", shop.vault.address), &format!("address = \"{}\"", proxy.address), 1);
-        // Keys that take their places at once, so that one rotation does not wait for the one before.
-        let quick = through.replacen("token_lifetime = \"1h\"", "token_lifetime = \"1s\"\npropagation = \"1s\"", 1);
-        assert!(text != through && through != quick);
-        fs::write(&shop.config, quick).unwrap();
-        shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
-        let mut bench = Self { shop, proxy, daemon: None };
-        bench.start();
-        bench
+impl MayStick {
+    fn fits(&self, cell: &Cell, deed: Deed) -> bool {
+        self.step == cell.step && matches!(deed, Deed::Hinder(wrong) if (wrong.at, wrong.what) == (self.at, self.what))
     }
+}
 
-    fn start(&mut self) {
-        self.daemon = None; // the former one is gone before the next begins
-        self.daemon = Some(Arc::new(self.shop.serve().unwrap()));
-        wait_until("readiness", LONG, || self.shop.http("/readyz").ok().filter(|(status, _)| *status == 200));
-    }
+/// What came of one kind.
+#[derive(Default)]
+struct Account {
+    kind: &'static str,
+    crashes: usize,
+    faults: usize,
+    /// Cells that were not reached: chance brought their exchange into what was recorded.
+    unreached: Vec<String>,
+    stuck: Vec<String>,
+    steps: BTreeSet<String>,
+    wrongs: BTreeSet<String>,
+    failed: Vec<String>,
+    took: Duration,
+}
 
-    fn daemon(&self) -> Arc<Process> {
-        Arc::clone(self.daemon.as_ref().unwrap())
-    }
-
-    /// Asks the daemon for a rotation and waits until the command has ended: its exit code and what it said.
-    fn rotate(&self, secret: &str) -> (Option<i32>, String) {
-        let output = if secret == "openai" {
-            self.shop.run_with_input(&["supply", secret], &keyward_harness::unique("sk-brought-by-a-test"))
-        } else {
-            self.shop.run(&["rotate", secret])
-        };
-        let output = output.unwrap();
-        (output.status.code(), [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat())
-    }
-
-    /// The calls that every rotation of this secret makes when it goes well, without those that only read; all of them in a full run.
-    fn cells(&self, secret: &str) -> Vec<Cell> {
-        self.recorded(secret); // the first one may create what the others find
-        let (first, second) = (self.recorded(secret), self.recorded(secret));
-        // What is destroyed once more at a later look may come before the command has ended, or after.
-        let is_sure = |cell: &Cell| second.contains(cell) && !(cell.call.contains("/destroy/") && cell.pass > 0);
-        first.into_iter().filter(is_sure).collect()
-    }
-
-    fn recorded(&self, secret: &str) -> Vec<Cell> {
-        self.settled(secret);
-        self.proxy.seen();
-        wait_until(&format!("{secret} to be rotated without any fault"), LONG, || {
-            let (code, said) = self.rotate(secret);
-            assert!(matches!(code, Some(0 | 75)), "{secret} cannot be rotated at all: {said}");
-            (code == Some(0)).then_some(())
-        });
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        let relevant = |call: &String| !call.contains(" auth/") && !call.contains(" sys/") && (full() || !call.starts_with("GET "));
-        let cells = self.proxy.seen().into_iter().filter(relevant).map(|call| {
-            let pass = counts.entry(call.clone()).or_default();
-            *pass += 1;
-            Cell { call, pass: *pass - 1 }
-        });
-        cells.collect()
-    }
-
-    /// Waits until nothing of the secret is under way.
-    fn settled(&self, secret: &str) {
-        wait_until(&format!("{secret} to be idle"), LONG, || {
-            (self.shop.record(secret).ok()?.pointer("/phase/state") == Some(&Value::from("idle"))).then_some(())
-        });
-    }
-
-    /// What every cell must leave behind: nothing under way and nothing stuck, what is published works, no value in the record.
-    fn judge(&self, secret: &str, path: Option<&str>, cell: &str) {
-        self.settled(secret);
-        if let Some(path) = path {
-            self.shop.consume(path).unwrap_or_else(|e| panic!("{cell}: what is published does not work: {e:#}"));
+#[test]
+fn whatever_is_killed_or_goes_wrong_a_rotation_ends_well() {
+    let seed = seed();
+    let kinds: Vec<(&'static str, Make)> = ALL.into_iter().filter(|(kind, _)| is_wanted(kind)).collect();
+    let is_whole = kinds.len() == ALL.len();
+    let queue: Mutex<VecDeque<(usize, (&'static str, Make))>> = Mutex::new(kinds.into_iter().enumerate().collect());
+    let accounts = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap().pop_front();
+                    let Some((turn, (kind, make))) = next else { return };
+                    let account = one_kind(kind, make, Dice(seed.wrapping_add(turn as u64)), turn);
+                    say(&told(&account));
+                    accounts.lock().unwrap().push(account);
+                }
+            });
         }
-        if secret == "reporting" {
-            let creds = self.shop.static_role.replacen("/static-roles/", "/static-creds/", 1);
-            let read = self.shop.vault.must("GET", &creds, None).unwrap();
-            let text = |field: &str| read["data"][field].as_str().unwrap_or_default().to_owned();
-            let alive = self.shop.postgres.psql_as(&text("username"), &text("password"), &self.shop.database, "SELECT 1");
-            assert!(alive.is_ok(), "{cell}: static-creds hands out what does not log in: {alive:?}");
+    });
+    let accounts = accounts.into_inner().unwrap();
+    let failed: Vec<&String> = accounts.iter().flat_map(|account| &account.failed).collect();
+    let sum = |count: fn(&Account) -> usize| accounts.iter().map(count).sum::<usize>();
+    let (crashes, wrongs, unreached) = (sum(|a| a.crashes), sum(|a| a.faults), sum(|a| a.unreached.len()));
+    let size = if full() { "all of them".to_owned() } else { format!("a sample, seed {seed}") };
+    say(&format!("matrix: {crashes} crashes, {wrongs} faults, {unreached} not reached, {} failed ({size})", failed.len()));
+    assert!(failed.is_empty(), "{} cells failed; KEYWARD_TEST_SEED={seed} repeats them:\n{failed:#?}", failed.len());
+    assert!(unreached * 10 <= crashes + wrongs, "{unreached} cells were not reached: what is recorded is not what is done");
+    if is_whole {
+        let touched =
+            |of: fn(&Account) -> &BTreeSet<String>| -> BTreeSet<&str> { accounts.iter().flat_map(of).map(String::as_str).collect() };
+        let expected: BTreeSet<String> = WRONGS.iter().map(name).collect();
+        assert_eq!(touched(|a| &a.wrongs), expected.iter().map(String::as_str).collect(), "not everything went wrong (seed {seed})");
+        let steps = touched(|a| &a.steps);
+        for step in STEPS {
+            assert!(steps.contains(step), "nobody was killed at the step {step} (seed {seed})");
         }
-        self.nothing_is_left(secret, cell);
-    }
-
-    /// No version of the record that can still be read holds a value.
-    fn nothing_is_left(&self, secret: &str, cell: &str) {
-        let (vault, records) = (self.shop.vault, &self.shop.records);
-        let holding = || {
-            let newest = vault.must("GET", &format!("{records}/metadata/{secret}"), None).ok()?;
-            let newest = newest.pointer("/data/current_version")?.as_u64()?;
-            let holds = |version: &u64| {
-                let (_, answer) = vault.api("GET", &format!("{records}/data/{secret}?version={version}"), None).unwrap_or_default();
-                answer.pointer("/data/data/new").is_some()
-            };
-            Some((newest.saturating_sub(12).max(1)..=newest).filter(holds).collect::<Vec<_>>())
-        };
-        // What could not be destroyed at the finish is destroyed at a later look.
-        wait_until(&format!("{cell}: the versions that held values to be destroyed"), LONG, || holding().filter(Vec::is_empty));
     }
 }
 
-/// Some of `all`, spread over it and starting elsewhere for each `seed`; all of them in a full run.
-fn sample<T: Clone>(all: &[T], some: usize, seed: usize) -> Vec<T> {
-    if full() || all.len() <= some {
-        return all.to_vec();
+/// Every step of every table; that a table has no other is seen when its kind is run.
+const STEPS: [&str; 13] =
+    ["preflight", "gate", "stage", "issue", "apply", "rotate", "handover", "announce", "verify", "publish", "confirm", "finish", LATER];
+
+/// Steps in which no server is asked; what stands right before and right behind them is asked about.
+const WITHOUT_EXCHANGE: [(&str, &str); 1] = [("approle-secret-id to a file", "handover")];
+
+fn name(wrong: &Wrong) -> String {
+    format!("{:?}: {}", wrong.at, wrong.what)
+}
+
+fn told(account: &Account) -> String {
+    let Account { kind, crashes, faults, .. } = account;
+    let mut told = format!("  {kind}: {crashes} crashes, {faults} faults, {:.0} s", account.took.as_secs_f32());
+    for (what, which) in [("not reached", &account.unreached), ("stuck", &account.stuck), ("FAILED", &account.failed)] {
+        told += &which.iter().map(|one| format!("\n    {what}: {}", one.lines().next().unwrap_or_default())).collect::<String>();
     }
-    (0..some).filter_map(|i| all.get((seed + i * all.len() / some) % all.len()).cloned()).collect()
+    told
+}
+
+fn is_wanted(kind: &str) -> bool {
+    let wanted = std::env::var("KEYWARD_TEST_KINDS").unwrap_or_default();
+    wanted.is_empty() || wanted.split(',').any(|one| one == kind)
+}
+
+fn seed() -> u64 {
+    let given =
+        std::env::var("KEYWARD_TEST_SEED").ok().map(|text| text.parse().unwrap_or_else(|e| panic!("KEYWARD_TEST_SEED={text}: {e}")));
+    given.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// Runs one kind's cells; a cell that fails costs its bench, not the others.
+fn one_kind(kind: &'static str, make: Make, mut dice: Dice, turn: usize) -> Account {
+    let began = Instant::now();
+    let mut account = Account { kind, ..Account::default() };
+    let opened = caught(|| {
+        let _unsealed = UNSEALED.read().unwrap_or_else(PoisonError::into_inner);
+        let mut bench = Bench::open(kind, make);
+        let (steps, cells) = (bench.steps(), bench.cells());
+        (bench, steps, cells)
+    });
+    let (bench, steps, cells) = match opened {
+        Ok(opened) => opened,
+        Err(why) => {
+            account.failed.push(format!("{kind}: {why}"));
+            return account;
+        }
+    };
+    for step in &steps {
+        let is_seen = cells.iter().any(|cell| cell.step == *step) || WITHOUT_EXCHANGE.contains(&(kind, step));
+        if !STEPS.contains(&step.as_str()) || !is_seen {
+            let seen: Vec<String> = cells.iter().map(|cell| format!("{}: {}", cell.step, cell.call)).collect();
+            account.failed.push(format!("{kind}: no exchange was seen in the step {step}, but {seen:?}"));
+        }
+    }
+    let mut bench = Some(bench);
+    for (cell, deed) in chosen(&cells, &mut dice, turn) {
+        let what = match deed {
+            Deed::Kill(moment) => format!("{kind}, at {}: killed {moment:?} {} ({})", cell.step, cell.call, cell.pass),
+            Deed::Hinder(wrong) => format!("{kind}, at {}: {} in {} ({})", cell.step, name(wrong), cell.call, cell.pass),
+        };
+        if std::env::var("KEYWARD_TEST_CELL").is_ok_and(|text| !what.contains(&text)) {
+            continue;
+        }
+        match caught(|| run(&mut bench, kind, make, &cell, deed)) {
+            Ok((reached, stuck)) => note(&mut account, &cell, deed, reached, stuck, &what),
+            Err(why) => {
+                let spoilt = bench.take();
+                let log = spoilt.as_ref().map(Bench::end_of_log).unwrap_or_default();
+                say(&format!("✗ {what}: {why}\nthe log ends:\n{log}"));
+                account.failed.push(format!("{what}: {why}"));
+                let _ = caught(|| drop(spoilt));
+            }
+        }
+    }
+    if let Err(why) = caught(|| drop(bench)) {
+        account.failed.push(format!("{kind}: {why}"));
+    }
+    account.took = began.elapsed();
+    account
+}
+
+/// Runs one cell, and once more where chance was against it; a bench that was spoilt before is made anew.
+fn run(bench: &mut Option<Bench>, kind: &'static str, make: Make, cell: &Cell, deed: Deed) -> (bool, bool) {
+    let is_for_all = matches!(deed, Deed::Hinder(wrong) if wrong.is_for_all());
+    let _alone = is_for_all.then(|| UNSEALED.write().unwrap_or_else(PoisonError::into_inner));
+    let _unsealed = (!is_for_all).then(|| UNSEALED.read().unwrap_or_else(PoisonError::into_inner));
+    let _opened = is_for_all.then_some(Opened);
+    let bench = bench.get_or_insert_with(|| {
+        let mut fresh = Bench::open(kind, make);
+        fresh.cells(); // creates what later rotations find
+        fresh
+    });
+    let mut once = || match deed {
+        Deed::Kill(moment) => (crashes::one(bench, cell, moment), false),
+        Deed::Hinder(wrong) => faults::one(bench, cell, wrong),
+    };
+    let first = once();
+    if first.0 { first } else { once() }
+}
+
+/// Opens Vault again for the others, however a cell that seals it ends.
+struct Opened;
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if vault().health().is_ok_and(|status| status == 503) {
+            let _ = vault().unseal();
+        }
+    }
+}
+
+fn note(account: &mut Account, cell: &Cell, deed: Deed, reached: bool, stuck: bool, what: &str) {
+    if !reached {
+        account.unreached.push(what.to_owned());
+        return;
+    }
+    let step = if cell.step.starts_with(LATER) { LATER.to_owned() } else { cell.step.clone() };
+    match deed {
+        Deed::Kill(_) => {
+            account.crashes += 1;
+            account.steps.insert(step);
+        }
+        Deed::Hinder(wrong) => {
+            account.faults += 1;
+            account.wrongs.insert(name(wrong));
+            if stuck && !MAY_STICK.iter().any(|may| may.fits(cell, deed)) {
+                account.failed.push(format!("{what}: it stood still, and went on only when it was resumed"));
+            }
+        }
+    }
+    if stuck {
+        let why = MAY_STICK.iter().find(|may| may.fits(cell, deed)).map_or("for no reason that is known", |may| may.why);
+        account.stuck.push(format!("{what}: {why}"));
+    }
+}
+
+/// What is done to a kind: everything in a full run, else some of it by chance.
+fn chosen(cells: &[Cell], dice: &mut Dice, turn: usize) -> Vec<(Cell, Deed)> {
+    let kills = |cell: &Cell| [Moment::Before, Moment::After].map(|moment| (cell.clone(), Deed::Kill(moment)));
+    if full() {
+        let crashes = cells.iter().flat_map(kills);
+        return crashes.chain(hindered(cells)).collect();
+    }
+    let mut some = Vec::new();
+    // Every step has its turn somewhere: each kind takes those of its steps whose number falls to it, and a few by chance.
+    let by_step = cells.iter().fold(BTreeMap::<&str, Vec<&Cell>>::new(), |mut all, cell| {
+        all.entry(cell.step.split(' ').next().unwrap_or_default()).or_default().push(cell);
+        all
+    });
+    let rare = ["gate", "issue", "apply", "rotate", "handover", "announce", "verify"];
+    let common = STEPS.iter().filter(|step| !rare.contains(step)).collect::<Vec<_>>();
+    let mine = common.get(turn % common.len()).copied();
+    let mut steps: Vec<&str> = by_step.keys().copied().filter(|step| rare.contains(step) || mine == Some(step)).collect();
+    let left = dice.shuffled(by_step.keys().copied().filter(|step| !steps.contains(step)).collect());
+    steps.extend(left.into_iter().take(CRASHES.saturating_sub(steps.len())));
+    for step in steps {
+        let cell = dice.one(&by_step[step]).copied();
+        let moment = dice.one(&[Moment::Before, Moment::After]).copied();
+        some.extend(cell.zip(moment).map(|(cell, moment)| (cell.clone(), Deed::Kill(moment))));
+    }
+    let mine = |number: usize| number % ALL.len() == turn || number % ALL.len() == (turn + ALL.len() / 2) % ALL.len();
+    let all = dice.shuffled(hindered(cells));
+    for (number, wrong) in WRONGS.iter().enumerate() {
+        let is_mine = if wrong.at == cells::Server::Vault { mine(number) } else { dice.next().is_multiple_of(3) };
+        let fitting = all.iter().find(|(_, deed)| matches!(deed, Deed::Hinder(other) if other.what == wrong.what && other.at == wrong.at));
+        some.extend(fitting.filter(|_| is_mine).cloned());
+    }
+    let count = some.iter().filter(|(_, deed)| matches!(deed, Deed::Hinder(_))).count();
+    some.extend(all.into_iter().take(FAULTS.saturating_sub(count)));
+    some
+}
+
+/// Everything that can go wrong at every step: what is lost, in each exchange that differs; the rest, at the first of a step with a server.
+fn hindered(cells: &[Cell]) -> Vec<(Cell, Deed)> {
+    let mut done = BTreeSet::new();
+    let mut all = Vec::new();
+    for cell in cells {
+        for wrong in WRONGS.iter().filter(|wrong| wrong.fits(cell)) {
+            let is_lost = matches!(wrong.what, "not reached" | "answer lost");
+            let whom = if is_lost { cell.call.clone() } else { String::new() };
+            if done.insert((cell.step.clone(), wrong.at, wrong.what, whom)) {
+                all.push((cell.clone(), Deed::Hinder(wrong)));
+            }
+        }
+    }
+    all
+}
+
+/// Runs what may panic; what it said.
+fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|why| {
+        let text = why.downcast_ref::<String>().cloned().or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        text.unwrap_or_else(|| "it panicked".to_owned())
+    })
 }
