@@ -47,7 +47,7 @@ pub use http_way::HttpWay;
 pub use keyward::{KEYWARD_ENV, keyward_binary};
 pub use leaks::Leak;
 pub use leftovers::{Leftovers, leftovers};
-pub use packages::logrotate;
+pub use packages::{hvac_python, logrotate};
 pub use postgres::{Held, PostgresServer};
 pub use postgres_proxy::PostgresProxy;
 pub use postgres_way::PostgresWay;

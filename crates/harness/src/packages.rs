@@ -33,6 +33,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "python3-aiosmtpd", purpose: "the SMTP server", present: || crate::smtp::python().is_some() },
     Package { name: "prometheus", purpose: "Prometheus and promtool", present: || on_path(&["prometheus"]) && on_path(&["promtool"]) },
     Package { name: "logrotate", purpose: "rotated audit logs", present: || logrotate_found().is_some() },
+    Package { name: "python3-hvac", purpose: "the example in Python", present: || hvac_found().is_some() },
     Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
 ];
 
@@ -53,6 +54,22 @@ fn logrotate_found() -> Option<PathBuf> {
 /// When it is not installed.
 pub fn logrotate() -> PathBuf {
     crate::or_panic(logrotate_found().context("there is no logrotate: run `cargo xtask setup`, or apt-get install logrotate"))
+}
+
+fn hvac_found() -> Option<String> {
+    let has = |python: &&str| {
+        let check = Command::new(python).args(["-c", "import hvac"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        check.is_ok_and(|status| status.success())
+    };
+    ["/usr/bin/python3", "python3"].iter().find(|p| has(p)).map(|p| (*p).to_owned())
+}
+
+/// A Python that has hvac, Vault's client library.
+///
+/// # Panics
+/// When it is not installed.
+pub fn hvac_python() -> String {
+    crate::or_panic(hvac_found().context("there is no hvac for Python: run `cargo xtask setup`, or apt-get install python3-hvac"))
 }
 
 /// Whether one of the programs `names` is on `PATH`.

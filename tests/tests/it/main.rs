@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
 mod adopt;
+mod agent;
 mod audit;
 mod audit_counted;
 mod audit_evidence;
@@ -16,6 +17,7 @@ mod emergency;
 mod environment;
 mod exported;
 mod hostile;
+mod hvac;
 mod import;
 mod init;
 mod init_world;
