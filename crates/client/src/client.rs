@@ -159,17 +159,12 @@ impl Client {
     pub(crate) async fn call<T, F: Future<Output = Result<T, VaultError>>>(&self, call: impl Fn() -> F) -> Result<T, Error> {
         let seen = self.keeper.count().await;
         match call().await {
-            Err(error) if error.kind == Kind::Denied && self.is_dead().await => {
+            Err(error) if error.kind == Kind::Denied && self.keeper.is_dead().await => {
                 self.keeper.log_in(seen).await?;
                 Ok(call().await?)
             }
             other => Ok(other?),
         }
-    }
-
-    /// A denied call may be the policy's doing: only a token that may not even ask about itself is dead.
-    async fn is_dead(&self) -> bool {
-        matches!(self.vault().lookup_self().await, Err(error) if error.kind == Kind::Denied)
     }
 
     async fn place(&self, path: &str) -> Result<Place, Error> {

@@ -33,6 +33,8 @@ struct Life {
     ttl: Duration,
     since: Instant,
     renewable: bool,
+    /// Whether the token may look itself up: else a dead one cannot be told from one that is denied something.
+    can_look: bool,
 }
 
 pub(crate) struct Keeper {
@@ -118,18 +120,28 @@ impl Keeper {
         }
     }
 
+    /// Whether the token is dead, asked because a call was denied. That may be the policy's doing, and then a login would not help.
+    pub async fn is_dead(&self) -> bool {
+        let life = self.logins.lock().await.life;
+        match life {
+            Some(life) if !life.can_look => !life.ttl.is_zero() && life.since.elapsed() >= life.ttl,
+            _ => is_denied(&self.vault.lookup_self().await),
+        }
+    }
+
     async fn try_log_in(&self) -> Result<Life, Error> {
         let since = Instant::now();
         match &self.login {
             Login::Token(source) => {
                 self.vault.set_token(&source.read("the token")?)?;
                 let info = self.vault.lookup_self().await?;
-                Ok(Life { ttl: left(&info), since, renewable: info.renewable })
+                Ok(Life { ttl: left(&info), since, renewable: info.renewable, can_look: true })
             }
             Login::AppRole { mount, role_id, secret_id } => {
                 let login = self.vault.approle_login(mount, role_id, &secret_id.read("the secret id")?).await?;
                 self.vault.set_token(&login.token)?;
-                Ok(Life { ttl: login.ttl, since, renewable: login.renewable })
+                let can_look = !is_denied(&self.vault.lookup_self().await);
+                Ok(Life { ttl: login.ttl, since, renewable: login.renewable, can_look })
             }
         }
     }
@@ -174,17 +186,22 @@ impl Keeper {
         let since = Instant::now();
         let life = if before.is_some_and(|life| life.ttl.is_zero()) {
             let info = self.vault.lookup_self().await?;
-            Life { ttl: left(&info), since, renewable: true }
+            Life { ttl: left(&info), since, renewable: true, can_look: true }
         } else {
             let renewed = self.vault.renew_self().await?;
             // The maximum is near where a renewal no longer gives what the first one gave: then only a login helps.
             let grows = before.is_none_or(|life| renewed.ttl * 2 > life.ttl);
-            Life { ttl: renewed.ttl, since, renewable: renewed.renewable && grows }
+            let can_look = before.is_none_or(|life| life.can_look);
+            Life { ttl: renewed.ttl, since, renewable: renewed.renewable && grows, can_look }
         };
         self.logins.lock().await.life = Some(life);
         self.tell(Some(life), None);
         Ok(())
     }
+}
+
+fn is_denied<T>(outcome: &Result<T, VaultError>) -> bool {
+    matches!(outcome, Err(error) if error.kind == Kind::Denied)
 }
 
 /// What is left of a token; zero for one that never ends. Vault tells whole seconds, so its zero may be the last one.
@@ -217,7 +234,7 @@ mod tests {
     use super::*;
 
     fn life(ttl: u64, renewable: bool) -> Life {
-        Life { ttl: Duration::from_secs(ttl), since: Instant::now(), renewable }
+        Life { ttl: Duration::from_secs(ttl), since: Instant::now(), renewable, can_look: true }
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub enum Login {
     /// A token that somebody else made; renewed while it can be. In a file it may be replaced at any time. It must be allowed to look itself up,
     /// as the default policy lets it.
     Token(Source),
-    /// An AppRole: logs in again when its token has come to its end.
+    /// An AppRole: logs in again when its token has come to its end. One whose tokens may not look themselves up finds out that a token was
+    /// revoked only when its time is over.
     AppRole {
         /// Where the method is mounted, usually `approle`.
         mount: String,

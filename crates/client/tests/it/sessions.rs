@@ -56,7 +56,15 @@ async fn a_token_that_was_revoked_is_replaced_by_the_next_call() {
     vault.must("POST", &format!("sys/leases/revoke-prefix/auth/{auth}/login"), Some(json!({}))).unwrap();
     client.get(&format!("{mount}/app")).await.unwrap();
     // What the policy forbids is no reason to log in: it stays forbidden.
-    assert!(client.get(&format!("{mount}/other")).await.is_err());
+    let logins = || {
+        let (log, path) = (std::fs::read_to_string(&vault.audit_log).unwrap(), format!("\"path\":\"auth/{auth}/login\""));
+        log.lines().filter(|line| line.contains("\"type\":\"response\"") && line.contains(&path)).count()
+    };
+    assert_eq!(logins(), 2);
+    for _ in 0..5 {
+        assert!(client.get(&format!("{mount}/other")).await.is_err());
+    }
+    assert_eq!(logins(), 2);
 }
 
 #[tokio::test]
