@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const FRESH: Duration = Duration::from_mins(1);
 /// A record that is under way elsewhere, or could not be read, is looked at again after so long.
 pub const RESTLESS: Duration = Duration::from_secs(2);
+/// What was left because something could not be reached is taken up again after so long at most.
+pub const AGAIN: Duration = Duration::from_secs(15);
 /// What is left for later is looked at again after so long when it has to wait, and so is a sweep that failed.
 pub const LATER: Duration = Duration::from_mins(1);
 
@@ -107,7 +109,10 @@ impl Memory {
         let record = self.record.as_ref().filter(|_| self.failure.is_none())?;
         if record.way().is_some() {
             let stored = Stored { version: self.version, record: Some(record.clone()), held: Held::default() };
-            return engine.may_take_over(&stored, &mut self.owner).then_some(Errand::TakeOver(self.version));
+            let may = engine.may_take_over(&stored, &mut self.owner);
+            // One that was left because something could not be reached is taken up again soon, but not at every look.
+            let waited = self.refused.is_none_or(|(at, times)| now.saturating_sub(at) >= RESTLESS.saturating_mul(times).min(AGAIN));
+            return (may && waited).then_some(Errand::TakeOver(self.version));
         }
         let idle = record.phase == Phase::Idle;
         // Before the next rotation: its finish names other versions, and these would be forgotten.

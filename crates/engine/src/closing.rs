@@ -111,7 +111,7 @@ impl Engine {
     pub(crate) async fn write(&self, spec: &Spec, job: &mut Job, record: Record, held: Held) -> Went {
         match self.put(&spec.name, job.version, &record, &held).await {
             Put::Won(version) => {
-                job.version = version;
+                (job.version, job.known_at) = (version, self.clock.elapsed());
                 job.record = record;
                 job.held = held;
                 (Event::Done, None)

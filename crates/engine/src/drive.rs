@@ -5,9 +5,9 @@ pub(crate) use crate::job::Job;
 use crate::kind::{Kind, Trouble};
 use crate::observer::{Observer, Told, What};
 use crate::ports::{Clock, Vault};
-use crate::recording::Put;
+use crate::settings::Settings;
 use crate::stored::{Held, Stored};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyward_rotation::record::{Phase, Record};
 use keyward_rotation::saga::{End, Event, Limits, Saga, State};
 use keyward_rotation::table::{Step, TEND};
@@ -51,30 +51,6 @@ pub struct Outcome {
     pub failed_at: Option<State>,
     /// The value that it found published was put there by somebody else.
     pub foreign: bool,
-}
-
-/// Times and bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// A record whose owner is silent for this long may be taken over.
-    pub lease: Duration,
-    /// How often things are tried.
-    pub limits: Limits,
-    /// The first pause between two tries; it doubles.
-    pub first_pause: Duration,
-    /// The longest one.
-    pub longest_pause: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(15),
-            limits: Limits::default(),
-            first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(15),
-        }
-    }
 }
 
 /// The secrets that this process works on. Shared by all engines of a process: a new configuration makes a new engine.
@@ -169,8 +145,9 @@ impl Engine {
     pub(crate) async fn run_claimed(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask, _claim: Claim<'_>) -> Outcome {
         let base = record.attempt().and_then(|a| a.base);
         let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
+        let (known_at, held) = (self.clock.elapsed(), at.held);
         let mut job =
-            Job { saga, version: at.version, record, held: at.held, base, seen: None, ask, failure: None, failed_at: None, foreign };
+            Job { saga, version: at.version, known_at, record, held, base, seen: None, ask, failure: None, failed_at: None, foreign };
         let recovered = !matches!(job.saga.state, State::Do(_));
         let by = job.ask.person.clone().unwrap_or_else(|| "schedule".into());
         self.tell(spec, &job, What::Began { by: &by, recovered });
@@ -195,11 +172,12 @@ impl Engine {
                 let what = What::Went { state, took, failure: failure.as_ref() };
                 self.observer.told(&Told { secret: &spec.name, rotation: &rotation, what });
             }
+            let limits = self.limits(job, failure.as_ref());
             if let Some(failure) = failure {
                 job.failed_at = Some(state);
                 job.failure = Some(failure);
             }
-            match job.saga.next(event, self.settings.limits) {
+            match job.saga.next(event, limits) {
                 Ok(saga) => job.saga = saga,
                 Err(illegal) => {
                     // A defect of ours: leave the record as it is, say so, let the next start take it up.
@@ -213,7 +191,10 @@ impl Engine {
 
     /// Works through one state. Steps in the world run beside the heartbeat; writing the record is its own heartbeat.
     async fn step(&self, spec: &Spec, job: &mut Job) -> Went {
-        let pause = self.pause_before(job.saga.attempts);
+        if !self.is_still_ours(spec, job).await {
+            return (Event::Lost, None);
+        }
+        let pause = self.settings.pause_before(job.saga.attempts);
         if !pause.is_zero()
             && let Err(lost) = self.beside_heartbeat(spec, job, self.clock.sleep(pause)).await
         {
@@ -283,32 +264,13 @@ impl Engine {
         }
     }
 
-    /// Runs `act` while the record is touched at a third of the lease, so that nobody takes it over meanwhile.
-    pub(crate) async fn beside_heartbeat<T>(&self, spec: &Spec, job: &mut Job, act: impl Future<Output = T>) -> Result<T, Went> {
-        let mut act = std::pin::pin!(act);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut act => return Ok(done),
-                () = self.clock.sleep(self.settings.lease / 3) => {}
-            }
-            if job.record.way().is_none() {
-                continue; // not staged yet: there is nothing to hold
-            }
-            match self.put(&spec.name, job.version, &job.record, &job.held).await {
-                Put::Won(version) => job.version = version,
-                Put::Lost => return Err((Event::Lost, None)),
-                Put::Failed(_) => {} // the act goes on; if somebody takes over meanwhile, the fence and the race hold
-            }
-        }
-    }
-
-    fn pause_before(&self, attempts: u8) -> Duration {
-        if attempts == 0 {
-            return Duration::ZERO;
-        }
-        let doubled = self.settings.first_pause.saturating_mul(1 << u32::from(attempts - 1).min(10));
-        doubled.min(self.settings.longest_pause)
+    /// The bounds of the next try. An outage says nothing of the value: it is waited for, where stopping would leave things half done.
+    fn limits(&self, job: &Job, failure: Option<&Failure>) -> Limits {
+        let outage = failure.is_some_and(|f| f.class.is_outage());
+        let patience = SignedDuration::try_from(self.settings.patience).unwrap_or(SignedDuration::MAX);
+        let young = |staged_at| self.clock.now().duration_since(staged_at) < patience;
+        let patient = outage && job.record.attempt().is_some_and(|attempt| young(attempt.staged_at));
+        Limits { patient, ..self.settings.limits }
     }
 
     fn tell(&self, spec: &Spec, job: &Job, what: What<'_>) {

@@ -58,6 +58,11 @@ impl Class {
         Self::Other,
     ];
 
+    /// Whether something could not be asked at all, which passes by itself and says nothing of a value.
+    pub const fn is_outage(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Timeout | Self::Sealed)
+    }
+
     /// The name in metrics and messages.
     pub const fn name(self) -> &'static str {
         match self {

@@ -7,12 +7,15 @@ use crate::stored::Held;
 use keyward_rotation::record::{Purpose, Record};
 use keyward_rotation::saga::{Saga, State};
 use keyward_rotation::table::{RECONCILE, TEND};
+use std::time::Duration;
 
 /// A rotation in the engine's hands.
 pub(crate) struct Job {
     pub(crate) saga: Saga,
     /// The record's version as we know it.
     pub(crate) version: u64,
+    /// When it was last known to be that, on this process's monotonic clock.
+    pub(crate) known_at: Duration,
     pub(crate) record: Record,
     pub(crate) held: Held,
     /// The published version that the next PATCH checks against.

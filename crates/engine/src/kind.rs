@@ -266,6 +266,11 @@ pub trait Kind: Send + Sync {
         Vec::new()
     }
 
+    /// What is left to be done later about this rotation's own candidate, which is given up without having been published.
+    fn abandoned(&self, _work: Work<'_>) -> Vec<Later> {
+        Vec::new()
+    }
+
     /// Who still uses the older value that `later` is about; `None` where this kind cannot tell, or nobody can any more.
     async fn still_used(&self, _later: &Later, _live: &Document, _now: Timestamp) -> Result<Option<StillUsed>, Failure> {
         Ok(None)

@@ -155,7 +155,7 @@ impl Engine {
 }
 
 fn says_nothing_of_the_credential(class: Class) -> bool {
-    matches!(class, Class::Unreachable | Class::Timeout | Class::Sealed | Class::Denied | Class::Tls)
+    class.is_outage() || matches!(class, Class::Denied | Class::Tls)
 }
 
 /// Whether a refusal says that the value is the wrong one, and not that something around it is amiss.

@@ -84,7 +84,7 @@ impl Engine {
         held.publish = fields;
         match self.put(&spec.name, job.version, &job.record, &held).await {
             Put::Won(version) => {
-                job.version = version;
+                (job.version, job.known_at) = (version, self.clock.elapsed());
                 job.held = held;
                 Ok(())
             }

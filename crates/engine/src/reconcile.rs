@@ -6,14 +6,17 @@
 
 use crate::drive::{Ask, Engine, Outcome, Spec};
 use crate::failure::{Class, Failure};
+use crate::job::Job;
+use crate::kind::Kind;
 use crate::known::{is_foreign, known};
 use crate::ports::Document;
 use crate::prove::Proof;
 use crate::published::{judge, named};
 use crate::recording::Put;
 use crate::stored::{Held, Stored};
+use jiff::Timestamp;
 use keyward_rotation::Number;
-use keyward_rotation::record::{Author, Phase, Record};
+use keyward_rotation::record::{Author, Phase, Purpose, Record};
 use keyward_rotation::saga::{Live, Saga, Stuck};
 use keyward_rotation::table::{MANUAL, RECONCILE};
 
@@ -85,6 +88,23 @@ impl Cure {
     pub const fn acts(&self) -> bool {
         matches!(self, Self::Note | Self::Apply | Self::Rotate | Self::Resume)
     }
+}
+
+/// The record from which a reconciliation sets out. It ends the rotation that stood still, and inherits what that one would have left for
+/// later: the old value's end if the new one is what consumers read, else the end of the new one.
+pub(crate) fn inherited(kind: &dyn Kind, job: &Job, live: &Document, now: Timestamp) -> Record {
+    let mut record = job.record.clone();
+    let Ok(work) = job.work() else { return record };
+    if !matches!(work.attempt.purpose, Purpose::Rotate { .. }) {
+        return record;
+    }
+    if judge(live, work.held) == Live::Candidate {
+        record.later.extend(kind.later(work, now));
+        record.kept = kind.keeps(work);
+    } else {
+        record.later.extend(kind.abandoned(work));
+    }
+    record
 }
 
 /// What the choice of a cure depends on.

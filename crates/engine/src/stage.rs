@@ -7,6 +7,7 @@ use crate::kind::DraftInput;
 use crate::known::is_foreign;
 use crate::ports::{Document, WriteFailure};
 use crate::published::named;
+use crate::reconcile::inherited;
 use crate::stored::{Held, Stored};
 use keyward_rotation::record::{Attempt, Phase, Record};
 use keyward_rotation::saga::Event;
@@ -59,7 +60,9 @@ impl Engine {
         let names = spec.kind.fields();
         let mut held = Held { old: named(&live, &names), ..job.held.duplicate() };
         let mut facts = BTreeMap::new();
+        let mut record = job.record.clone();
         if job.reconciles() {
+            record = inherited(spec.kind.as_ref(), job, &live, now);
             let text = "what is published cannot be given to the target as it is";
             let new = spec.kind.current(&live).ok_or_else(|| Failure::lasting(Class::Invalid, text))?;
             held = Held { new, old: Fields::new(), publish: named(&live, &names) };
@@ -87,7 +90,7 @@ impl Engine {
         };
         let number = job.record.number.max(fences) + 1;
         let undestroyed = self.destroy_former(spec, &job.record).await;
-        Ok((Record { number, phase: Phase::Staged(attempt), held: undestroyed, ..job.record.clone() }, held))
+        Ok((Record { number, phase: Phase::Staged(attempt), held: undestroyed, ..record }, held))
     }
 
     /// The path is created without fields, so that publishing can be a PATCH from the first time on.

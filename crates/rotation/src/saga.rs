@@ -144,7 +144,7 @@ pub enum End {
     Refused(Step),
     /// Somebody else holds the record: it is theirs to finish.
     Lost,
-    /// Vault cannot be reached; the record stays as it is and is taken up again later.
+    /// Vault, or what is needed to go on, cannot be reached; the record stays as it is and is taken up again later.
     Suspended,
 }
 
@@ -157,11 +157,14 @@ pub struct Limits {
     pub settled: u8,
     /// How often the published path or the fence may move under us in one rotation.
     pub laps: u8,
+    /// What fails behind the pivot or on the way back only because something cannot be reached is left as it is once its tries are
+    /// spent, and taken up again later, instead of standing still. Whoever drives says so until a deadline is over.
+    pub patient: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { before_pivot: 4, settled: 8, laps: 20 }
+        Self { before_pivot: 4, settled: 8, laps: 20, patient: false }
     }
 }
 
@@ -237,11 +240,11 @@ impl Saga {
             (State::Do(Step::Publish), Unknown | Conflict) => Ok(self.lap(State::Reread(Way::Forward), limits)),
             (State::Do(Step::Confirm), Stale) => Ok(self.lap(State::Do(Step::Publish), limits)),
             (State::Do(Step::Apply), Fenced) => Ok(self.lap(State::Lift(Way::Forward), limits)),
-            (State::Do(step), Unknown) => Ok(self.retry(State::Probe(step), limits, || self.failed(step))),
-            (State::Do(step), Failed { again: true }) => Ok(self.retry(State::Do(step), limits, || self.failed(step))),
+            (State::Do(step), Unknown) => Ok(self.retry(State::Probe(step), limits, || self.spent(step, limits))),
+            (State::Do(step), Failed { again: true }) => Ok(self.retry(State::Do(step), limits, || self.spent(step, limits))),
             (State::Do(step), Failed { again: false }) => goes(self.failed(step)),
-            (State::Probe(step), NotHappened) => Ok(self.retry(State::Do(step), limits, || self.failed(step))),
-            (State::Probe(step), Failed { .. } | Unknown) => Ok(self.retry(State::Probe(step), limits, || self.failed(step))),
+            (State::Probe(step), NotHappened) => Ok(self.retry(State::Do(step), limits, || self.spent(step, limits))),
+            (State::Probe(step), Failed { .. } | Unknown) => Ok(self.retry(State::Probe(step), limits, || self.spent(step, limits))),
 
             (State::Reread(_), Live(self::Live::Candidate)) => goes(self.behind(Some(Step::Publish))),
             (State::Reread(way), Live(self::Live::Old)) => goes(State::Recheck(way)),
@@ -257,12 +260,10 @@ impl Saga {
             (State::Race, Done) => goes(undo_or_close(self.table, self.table.pivot())),
             (State::Race, Live(self::Live::Candidate)) => goes(self.behind(self.table.pivot())),
             (State::Race, Conflict | Unknown) => Ok(self.lap(State::Reread(Way::Back), limits)),
-            (State::Race, Failed { .. }) => Ok(self.retry(State::Race, limits, || State::Park(Stuck::UndoFailed))),
+            (State::Race, Failed { .. }) => Ok(self.retry(State::Race, limits, || undo_spent(limits))),
             (State::Undo(step), Done) => goes(undo_or_close(self.table, Some(step))),
             (State::Undo(_), Fenced) => Ok(self.lap(State::Lift(Way::Back), limits)),
-            (State::Undo(step), Failed { again: true } | Unknown) => {
-                Ok(self.retry(State::Undo(step), limits, || State::Park(Stuck::UndoFailed)))
-            }
+            (State::Undo(step), Failed { again: true } | Unknown) => Ok(self.retry(State::Undo(step), limits, || undo_spent(limits))),
             (State::Undo(_), Failed { again: false }) => goes(State::Park(Stuck::UndoFailed)),
 
             (State::Lift(Way::Forward), Done) => goes(State::Do(Step::Apply)),
@@ -323,7 +324,12 @@ impl Saga {
         }
     }
 
-    /// What the failure of `step` leads to once its attempts are spent.
+    /// What spent attempts at `step` lead to.
+    fn spent(&self, step: Step, limits: Limits) -> State {
+        if limits.patient && self.table.is_past_pivot(step) { State::Ended(End::Suspended) } else { self.failed(step) }
+    }
+
+    /// What the failure of `step` leads to where trying again does not help.
     fn failed(&self, step: Step) -> State {
         if self.table.is_before_stage(step) {
             return State::Ended(End::Refused(step));
@@ -345,6 +351,11 @@ impl Saga {
             _ => State::Ended(End::Suspended),
         }
     }
+}
+
+/// What spent attempts on the way back lead to. The old value may be out of force until it is gone: a short outage must not leave it so.
+fn undo_spent(limits: Limits) -> State {
+    if limits.patient { State::Ended(End::Suspended) } else { State::Park(Stuck::UndoFailed) }
 }
 
 /// The next step to take back before `before`, or the end of the way back.

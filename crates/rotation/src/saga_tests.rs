@@ -21,7 +21,13 @@ const EVENTS: [Event; 14] = [
     Event::Unreachable,
 ];
 
-const SMALL: Limits = Limits { before_pivot: 2, settled: 2, laps: 2 };
+const SMALL: Limits = Limits { before_pivot: 2, settled: 2, laps: 2, patient: false };
+
+/// Every saga that follows on this one, whatever it is told, and whether or not there is patience left.
+fn successors(saga: Saga) -> impl Iterator<Item = (Event, Saga)> {
+    let told = EVENTS.into_iter().flat_map(|event| [(event, false), (event, true)]);
+    told.filter_map(move |(event, patient)| Some((event, saga.next(event, Limits { patient, ..SMALL }).ok()?)))
+}
 
 /// Every saga reachable from `start`, with what was done on one way there.
 fn explore(start: Saga) -> HashMap<Saga, Vec<(State, Event)>> {
@@ -29,8 +35,7 @@ fn explore(start: Saga) -> HashMap<Saga, Vec<(State, Event)>> {
     let mut queue = vec![start];
     while let Some(saga) = queue.pop() {
         let path = seen[&saga].clone();
-        for event in EVENTS {
-            let Ok(next) = saga.next(event, SMALL) else { continue };
+        for (event, next) in successors(saga) {
             seen.entry(next).or_insert_with(|| {
                 queue.push(next);
                 let mut path = path.clone();
@@ -51,8 +56,7 @@ fn nothing_is_undone_unless_the_direction_is_recorded_and_the_race_won() {
     for start in starts() {
         // Which undos can be entered without having just won the race (or come from another undo)?
         for (saga, path) in explore(start) {
-            for event in EVENTS {
-                let Ok(next) = saga.next(event, SMALL) else { continue };
+            for (event, next) in successors(saga) {
                 let entered = matches!(next.state, State::Undo(_) | State::Close) && next.state != saga.state;
                 if !entered {
                     continue;
@@ -93,10 +97,8 @@ fn assert_no_cycle(saga: Saga, done: &mut HashSet<Saga>, on_path: &mut HashSet<S
         return;
     }
     assert!(on_path.insert(saga), "a rotation may go round for ever through {saga:?}");
-    for event in EVENTS {
-        if let Ok(next) = saga.next(event, SMALL) {
-            assert_no_cycle(next, done, on_path);
-        }
+    for (_, next) in successors(saga) {
+        assert_no_cycle(next, done, on_path);
     }
     on_path.remove(&saga);
     done.insert(saga);
@@ -167,4 +169,21 @@ fn an_unknown_rotate_role_is_probed_not_repeated() {
     assert_eq!(states[3..5], [State::Probe(Step::Rotate), State::Do(Step::Verify)]);
     let states = story(Saga::begin(&VAULT_STATIC_ROLE), &[Done, Done, Unknown, NotHappened]);
     assert_eq!(states[4], State::Do(Step::Rotate));
+}
+
+#[test]
+fn a_rollback_that_cannot_reach_its_target_is_left_for_later_until_its_patience_is_over() {
+    use Event::{Done, Failed};
+    let undoing = Saga::recover(&crate::table::POSTGRES_PASSWORD, Way::Back).next(Done, SMALL).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(undoing.state, State::Undo(Step::Apply));
+    for (patient, end) in [(true, State::Ended(End::Suspended)), (false, State::Park(Stuck::UndoFailed))] {
+        let limits = Limits { patient, ..SMALL };
+        let mut saga = undoing;
+        for _ in 0..2 {
+            saga = saga.next(Failed { again: true }, limits).unwrap_or_else(|e| panic!("{e}"));
+        }
+        assert_eq!(saga.state, end);
+        let refused = undoing.next(Failed { again: false }, limits).map(|s| s.state);
+        assert_eq!(refused, Ok(State::Park(Stuck::UndoFailed)), "where trying again cannot help a person is asked at once");
+    }
 }

@@ -222,6 +222,17 @@ impl Kind for PostgresTwoUsers {
         }
     }
 
+    fn abandoned(&self, work: Work<'_>) -> Vec<Later> {
+        let role = work.attempt.facts.get("role");
+        let retire = |role: &String| Later::Retire {
+            role: role.clone(),
+            number: work.record.number,
+            rotation: work.attempt.rotation.clone(),
+            not_before: Timestamp::UNIX_EPOCH, // nobody ever read it: there is no grace
+        };
+        role.map(retire).into_iter().collect()
+    }
+
     async fn still_used(&self, later: &Later, live: &Document, _now: Timestamp) -> Result<Option<StillUsed>, Failure> {
         match later {
             Later::Retire { role, not_before, .. } if self.current(live)? != Some(role.as_str()) => {

@@ -138,6 +138,12 @@ impl Kind for RedisPassword {
         old.map(revoke).into_iter().collect()
     }
 
+    fn abandoned(&self, work: Work<'_>) -> Vec<Later> {
+        let mark = value(&work.held.new, "password").map(|password| self.target.mark(password));
+        let revoke = |what| Later::Revoke { what, facts: BTreeMap::new(), number: work.record.number, not_before: Timestamp::UNIX_EPOCH };
+        mark.map(revoke).into_iter().collect()
+    }
+
     async fn still_used(&self, later: &Later, live: &Document, now: Timestamp) -> Result<Option<StillUsed>, Failure> {
         match (later, self.published(live)) {
             (Later::Revoke { what, not_before, .. }, Some(published)) if self.target.mark(&published) != *what => {

@@ -7,6 +7,7 @@ mod formats;
 mod issued;
 mod jwt;
 mod leases;
+mod outage;
 mod reconciled;
 mod redis;
 mod retire;

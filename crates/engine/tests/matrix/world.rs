@@ -28,6 +28,8 @@ pub enum Fault {
     LostAnswer,
     /// The world does not do it, and says so.
     Refused,
+    /// The process stands still before the call, until it is thawed.
+    Frozen,
 }
 
 /// A role: its password, and its fence (secret, number, phase, rotation).
@@ -67,11 +69,19 @@ pub struct State {
     pub root: root::State,
     /// The database accepts a candidate, and then does not let it in.
     pub refuse_candidates: bool,
+    /// From this call on nothing answers: Vault is sealed.
+    pub sealed_from: Option<usize>,
+    /// So many logins after a change are refused: a replica that is behind.
+    pub lag: u32,
+    behind: u32,
+    /// Every password that the database was given.
+    pub applied: Vec<String>,
 }
 
 pub struct World {
     pub state: Mutex<State>,
     pub crashed: tokio::sync::Notify,
+    pub thawed: tokio::sync::Notify,
 }
 
 pub fn record_path(secret: &str) -> String {
@@ -80,7 +90,7 @@ pub fn record_path(secret: &str) -> String {
 
 impl World {
     pub fn new() -> Self {
-        Self { state: Mutex::default(), crashed: tokio::sync::Notify::new() }
+        Self { state: Mutex::default(), crashed: tokio::sync::Notify::new(), thawed: tokio::sync::Notify::new() }
     }
 
     pub fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
@@ -101,8 +111,15 @@ impl World {
             s.calls += 1;
             s.fault.filter(|(at, _)| *at == s.calls).map(|(_, fault)| fault)
         });
+        if self.with(|s| s.sealed_from.is_some_and(|from| s.calls >= from)) {
+            return Err(Failure::passing(Class::Sealed, "sealed by the test").into());
+        }
         match fault {
             Some(Fault::CrashBefore) => self.die().await,
+            Some(Fault::Frozen) => {
+                self.crashed.notify_one();
+                self.thawed.notified().await;
+            }
             Some(Fault::Refused) => return Err(Failure::passing(Class::Unreachable, "refused by the test").into()),
             _ => {}
         }
@@ -237,12 +254,18 @@ impl Postgres for World {
             }
             password.expose().clone_into(&mut role.password);
             role.fence = Some(asked);
+            s.behind = s.lag;
+            s.applied.push(password.expose().to_owned());
             Ok(FenceAnswer::Applied)
         })
         .await
     }
     async fn login(&self, user: &str, password: &Secret) -> Result<(), Failure> {
         self.call(|s| {
+            if s.behind > 0 {
+                s.behind -= 1;
+                return Err(Failure::passing(Class::WrongPassword, "not yet"));
+            }
             let role = &s.roles[user];
             let barred = s.refuse_candidates && role.fence.as_ref().is_some_and(|f| f.2 == FencePhase::Apply as u8);
             if role.password == password.expose() && !barred { Ok(()) } else { Err(Failure::lasting(Class::WrongPassword, "wrong")) }

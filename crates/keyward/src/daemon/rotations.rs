@@ -213,9 +213,17 @@ fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
         }
         End::Refused(Step::Gate) => shared.alerts.raise(alert(managed, deferred, Severity::Warning, "rotation deferred", outcome)),
         End::Refused(_) => shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation failed, nothing was changed", outcome)),
+        End::Suspended if left_half_done(outcome) => {
+            shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation waits half done", outcome));
+        }
         // Somebody else finishes it, or it is taken up when Vault is back: both are told by what comes of them.
         End::Lost | End::Suspended => {}
     }
+}
+
+/// It waits for what cannot be reached, on its way back or behind its publication: what consumers read may not work meanwhile.
+fn left_half_done(outcome: &Outcome) -> bool {
+    matches!(outcome.failed_at, Some(State::Race | State::Undo(_) | State::Do(Step::Confirm)))
 }
 
 /// A thing that happened: nobody is overruled in silence.
@@ -274,6 +282,12 @@ fn account(name: &str, outcome: &Outcome) -> Account {
             format!(
                 "keyward status {name}\nkeyward resume {name}       goes on\nkeyward reconcile {name}    where what is published is not what it should be"
             ),
+        ),
+        End::Suspended => (
+            "What consumers read may be refused until this has ended; both values are kept in Vault.".to_owned(),
+            "It goes on by itself as soon as what failed can be reached again; after a day it stands still until a person lets it go on."
+                .to_owned(),
+            format!("keyward status {name}\nkeyward check"),
         ),
         End::Refused(Step::Gate) => (
             "Nothing was changed; what is published works.".to_owned(),
