@@ -87,7 +87,7 @@ impl Daemon {
     }
 
     /// The proof watch, as the daemon's own task does it.
-    async fn prove(&self) {
+    pub(crate) async fn prove(&self) {
         for managed in &self.secrets {
             if let (Proof::Invalid(failure), _) = self.engine.watch(&managed.spec).await {
                 self.port.net.lock().world.judge.read(&format!("{failure:?}"));
@@ -118,7 +118,7 @@ impl Daemon {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((managed.spec.name.clone(), ended));
     }
 
-    async fn act(&self, managed: &Managed, errand: Errand, stored: Stored) -> Ended {
+    pub(crate) async fn act(&self, managed: &Managed, errand: Errand, stored: Stored) -> Ended {
         let (engine, spec) = (&self.engine, &managed.spec);
         match errand {
             Errand::Rotate(slot) => {

@@ -5,12 +5,15 @@
 //! ([`run`]). A judge sees every change and says what must never be; that the judge sees enough is shown by mutants
 //! ([`Mutant`]): the protocol with one rule broken, each caught.
 //!
+//! Beside the seeds, small worlds are explored to the end ([`explore()`]).
+//!
 //! It never opens a socket, never sleeps, and holds no copy of the engine's logic: only what stands around it is made.
 
 mod cases;
 mod chance;
 mod consumer;
 mod daemon;
+mod explore;
 mod judge;
 mod mutant;
 mod net;
@@ -21,6 +24,7 @@ mod run;
 mod story;
 mod world;
 
+pub use explore::{Explored, Small, explore};
 pub use mutant::Mutant;
 pub use run::{Report, run};
 pub use story::Story;

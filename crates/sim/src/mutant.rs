@@ -28,6 +28,8 @@ pub enum Mutant {
     UndoWithoutTheRace,
     /// The undo asks the fence as if it were the apply.
     UndoWithoutItsPhase,
+    /// The undo goes past the fence.
+    UndoWithoutTheFence,
     /// A rollback gives its number back.
     NumberNotRaised,
     /// The record's metadata is deleted when a rotation ends.
@@ -62,12 +64,13 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PublishBeforeVerify,
         Self::NothingStaged,
         Self::NoFence,
         Self::UndoWithoutTheRace,
         Self::UndoWithoutItsPhase,
+        Self::UndoWithoutTheFence,
         Self::NumberNotRaised,
         Self::RecordDeletedAtTheEnd,
         Self::SlotNotRecorded,

@@ -5,6 +5,7 @@
 
 use crate::Millis;
 use crate::chance::Chance;
+use crate::explore::script::{Answered, Script};
 use crate::world::World;
 use keyward_engine::ports::WriteFailure;
 use keyward_engine::{Class, Failure};
@@ -102,8 +103,10 @@ pub(crate) struct Core {
     pub(crate) chance: Chance,
     pub(crate) rates: Rates,
     pub(crate) procs: Vec<Proc>,
-    /// An explorer decides what happens next, instead of time.
-    pub(crate) stepped: bool,
+    /// An explorer decides what happens next, instead of time: what the one process that is there has heard.
+    pub(crate) script: Option<Script>,
+    /// The call that an explorer is to decide about.
+    pub(crate) asked: Option<SlotId>,
     queue: BinaryHeap<Reverse<(Millis, u64, Event)>>,
     sequence: u64,
     slots: Vec<Slot>,
@@ -120,7 +123,8 @@ impl Core {
             chance,
             rates: Rates::default(),
             procs: Vec::new(),
-            stepped: false,
+            script: None,
+            asked: None,
             queue: BinaryHeap::new(),
             sequence: 0,
             slots: Vec::new(),
@@ -128,6 +132,11 @@ impl Core {
             tasks: 0,
             current: (0, 0),
         }
+    }
+
+    /// The time that processes see: an errand that is brought back sees again what it saw.
+    pub(crate) fn now(&self) -> Millis {
+        self.script.as_ref().map_or(self.world.now, |script| script.now)
     }
 
     pub(crate) fn at(&mut self, when: Millis, event: Event) {
@@ -155,7 +164,7 @@ impl Core {
         let task = self.tasks;
         self.tasks += 1;
         self.spawned.push((task, proc, work));
-        if !self.stepped {
+        if self.script.is_none() {
             self.after(0, Event::Begin(task));
         }
         task
@@ -202,6 +211,23 @@ impl Core {
         effect(&mut self.world, fate);
     }
 
+    /// What the call that an explorer is to decide about says.
+    pub(crate) fn asks(&self) -> Option<&str> {
+        self.slots.get(self.asked?).map(|slot| slot.what.as_str())
+    }
+
+    /// Decides about it; `None`: its answer is given up, and it stays on its way.
+    pub(crate) fn decide(&mut self, fate: Option<&Fate>) {
+        let Some(slot) = self.asked.take() else { return };
+        match fate {
+            Some(fate) => self.happen(slot, fate),
+            None => self.expire(slot),
+        }
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.done = true;
+        }
+    }
+
     /// A caller gives up: it is told that the answer was lost. The call itself may still be on its way.
     pub(crate) fn expire(&mut self, slot: SlotId) {
         if let Some(give_up) = self.slots.get_mut(slot).and_then(|s| s.give_up.take()) {
@@ -211,7 +237,8 @@ impl Core {
 
     /// Plans a call's way.
     fn send(&mut self, slot: SlotId) {
-        if self.stepped {
+        if self.script.is_some() {
+            self.asked = Some(slot);
             return;
         }
         let up = self.chance.between(1, 40);
@@ -250,13 +277,13 @@ fn said(fate: &Fate) -> String {
 pub(crate) struct Net(pub(crate) Arc<Mutex<Core>>);
 
 /// What a call may answer with when it fails.
-pub(crate) trait Answer {
+pub(crate) trait Answer: Answered {
     fn failed(failure: Failure) -> Self;
     /// No answer in time.
     fn lost() -> Self;
 }
 
-impl<T> Answer for Result<T, Failure> {
+impl<T: Answered> Answer for Result<T, Failure> {
     fn failed(failure: Failure) -> Self {
         Err(failure)
     }
@@ -266,7 +293,7 @@ impl<T> Answer for Result<T, Failure> {
     }
 }
 
-impl<T> Answer for Result<T, WriteFailure> {
+impl<T: Answered> Answer for Result<T, WriteFailure> {
     fn failed(failure: Failure) -> Self {
         Err(WriteFailure::Failed(failure))
     }
@@ -287,6 +314,9 @@ impl Net {
         what: impl FnOnce() -> String,
         effect: impl FnOnce(&mut World) -> R + Send + 'static,
     ) -> R {
+        if let Some(answer) = self.lock().script.as_mut().and_then(Script::tell) {
+            return answer;
+        }
         let cell: Arc<Mutex<Option<R>>> = Arc::default();
         let fill = |cell: &Mutex<Option<R>>, answer: R| {
             cell.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(answer);
@@ -303,14 +333,20 @@ impl Net {
         let give_up = Box::new(move || fill(&expired, R::lost()));
         let slot = {
             let mut core = self.lock();
-            let what = if core.world.story.is_told() { what() } else { String::new() };
+            let what = if core.world.story.is_told() || core.script.is_some() { what() } else { String::new() };
             let slot = core.open(server, what, Some(act), Some(give_up));
             core.send(slot);
             slot
         };
         Wait { net: self, slot }.await;
         let answer = cell.lock().unwrap_or_else(PoisonError::into_inner).take();
-        answer.unwrap_or_else(R::lost) // a wait ends only when the cell is filled
+        let answer = answer.unwrap_or_else(R::lost); // a wait ends only when the cell is filled
+        let mut core = self.lock();
+        let now = core.world.now;
+        if let Some(script) = core.script.as_mut() {
+            script.hear(&answer, now);
+        }
+        answer
     }
 
     /// Waits. An explorer has no time: there, pauses between tries end at once, and the heartbeat never beats.
@@ -318,7 +354,7 @@ impl Net {
         let slot = {
             let mut core = self.lock();
             let slot = core.open(Server::Vault, String::new(), None, None);
-            if core.stepped {
+            if core.script.is_some() {
                 if let (true, Some(slot)) = (time > 0, core.slots.get_mut(slot)) {
                     slot.done = true;
                 }

@@ -81,7 +81,7 @@ impl Plan {
             },
             interval,
             storm: interval * chance.between(3, 5),
-            calm: 8 * HOUR + interval * 2,
+            calm: 5 * HOUR + interval,
             pace: interval / chance.between(6, 14),
             person_every: interval / chance.between(1, 3),
             deeds: if meddles { &Deed::ALL } else { &Deed::HARMLESS },
@@ -142,4 +142,12 @@ fn policy(spec: &str, interval: Millis, chance: &mut Chance) -> Policy {
         deadline: None,
         concurrency: 1,
     }
+}
+
+/// A slot at every hour, and nothing left to chance.
+pub(crate) fn hourly() -> Arc<Policy> {
+    let schedule = Schedule::parse("0 * * * *", None).unwrap_or_else(|error| panic!("a schedule of the simulation's own: {error}"));
+    let backoff = Backoff { first: Duration::ZERO, longest: Duration::ZERO };
+    let (jitter, catch_up) = (Duration::ZERO, CatchUp::RunOnce);
+    Arc::new(Policy { schedule, jitter, window: None, catch_up, backoff, deadline: None, concurrency: 1 })
 }

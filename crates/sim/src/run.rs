@@ -237,7 +237,8 @@ impl Run {
         if self.chance.per_mille(rates.freeze * often) {
             let interval = self.plan.interval;
             let time = self.chance.pick(&[SECOND, 20 * SECOND, 40 * SECOND, 5 * MINUTE, HOUR, interval, 2 * interval]);
-            let suspended = self.chance.per_mille(300);
+            // While a machine is suspended its monotonic clock stands still, too: whoever goes on does not know that time has passed.
+            let suspended = self.chance.per_mille(600);
             // What this one is about to do, whoever takes over is best made to do the other way round.
             let barred = self.plan.barred_every.and_then(|_| self.chance.pick(&[None, Some(true), Some(false)]));
             let mut core = self.net.lock();

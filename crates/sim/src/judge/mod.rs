@@ -15,15 +15,21 @@ use keyward_engine::ports::FencePhase;
 use keyward_rotation::record::Record;
 use secret::{Truth, Write};
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+/// The lease of the simulated daemons.
+const LEASE: Millis = 15_000;
 
 /// What is known to be true, and the first thing that was wrong.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Judge {
     pub(crate) broken: Option<String>,
     /// Time so far in which the world was well and at least one daemon worked.
     good: Millis,
     /// Within so much of such time, everything that is under way must have ended.
     bound: Millis,
+    /// An owner may be judged to be silent after so long, no sooner.
+    lease: Millis,
     /// How many rotations ended as rotated.
     pub(crate) rotations: u64,
     /// Whether a daemon is alive and not frozen.
@@ -37,7 +43,7 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(secrets: usize) -> Self {
-        Self { truths: (0..secrets).map(|_| Truth::default()).collect(), ..Self::default() }
+        Self { truths: (0..secrets).map(|_| Truth::default()).collect(), lease: LEASE, ..Self::default() }
     }
 
     fn fail(&mut self, what: impl FnOnce() -> String) {
@@ -53,6 +59,21 @@ impl Judge {
     /// Whether a process has a rotation in hand, as far as the records tell.
     pub(crate) fn has_in_hand(&self, proc: ProcId) -> bool {
         self.truths.iter().any(|t| t.writer == proc && t.record.as_ref().is_some_and(|r| r.way().is_some()))
+    }
+
+    /// Where there is no time, a rotation may be taken over at any moment.
+    pub(crate) fn without_lease(&mut self) {
+        self.lease = 0;
+    }
+
+    pub(crate) fn knows(&self, value: &str) -> bool {
+        self.values.iter().any(|known| known == value)
+    }
+
+    /// What its verdicts from now on depend on.
+    pub(crate) fn digest(&self, into: &mut impl Hasher) {
+        self.proved.hash(into);
+        self.truths.iter().for_each(|truth| truth.digest(into));
     }
 
     pub(crate) fn bound_by(&mut self, bound: Millis) {
@@ -113,10 +134,9 @@ impl Judge {
         }
     }
 
-    /// Whether a person has had a hand in a secret at any time, or a server was restored. `keyward reconcile` counts: what the rotation
-    /// that stood still would have left for later, the grace of the old user among it, is not carried over by it.
+    /// Whether a person has had a hand in a secret at any time, or a server was restored. `keyward reconcile` does not count.
     pub(crate) fn was_meddled(&self, case: usize) -> bool {
-        self.truths.get(case).is_some_and(|t| t.ever_meddled || t.reconciled)
+        self.truths.get(case).is_some_and(|t| t.ever_meddled)
     }
 
     /// Vault forgot what happened since a snapshot.
@@ -153,11 +173,11 @@ impl Judge {
                 self.know(&value);
             }
         }
-        let good = self.good;
+        let (good, lease) = (self.good, self.lease);
         let Some(truth) = self.truths.get_mut(case) else { return };
         let done = truth.record.as_ref().is_some_and(|r| r.last_success != record.last_success);
         let gone = self.dead.contains(&truth.writer);
-        let wrong = truth.written(world, case, record, body, Write { version, proc, good, gone });
+        let wrong = truth.written(world, case, record, body, Write { version, proc, good, gone, lease });
         self.rotations += u64::from(done);
         self.blame(world, case, wrong);
         self.look(world, case);

@@ -5,12 +5,10 @@ use crate::cases::{Case, What};
 use crate::net::ProcId;
 use crate::world::World;
 use crate::world::kv::{Body, text};
-use keyward_rotation::record::{Phase, Purpose, Record};
+use keyward_rotation::record::{Later, Phase, Purpose, Record};
 use keyward_rotation::saga::Way;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// An owner may be judged to be silent after so long, no sooner.
-const LEASE: Millis = 15_000;
+use std::hash::{Hash, Hasher};
 
 /// One write of a record.
 pub(super) struct Write {
@@ -20,10 +18,12 @@ pub(super) struct Write {
     pub(super) good: Millis,
     /// Whoever wrote before is dead.
     pub(super) gone: bool,
+    /// How long an owner must be silent.
+    pub(super) lease: Millis,
 }
 
 /// One secret's past and present.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Truth {
     pub(super) record: Option<Record>,
     version: u64,
@@ -42,8 +42,6 @@ pub(crate) struct Truth {
     values_left_since: Option<Millis>,
     pub(super) meddled: bool,
     pub(super) ever_meddled: bool,
-    /// Somebody had `keyward reconcile` make the target accept what is published.
-    pub(super) reconciled: bool,
     /// Vault was restored from the past.
     restored: bool,
     pub(super) read_by: BTreeMap<ProcId, Option<String>>,
@@ -65,11 +63,16 @@ impl Truth {
         self.ever_meddled = true;
     }
 
+    pub(super) fn digest(&self, into: &mut impl Hasher) {
+        (self.version, self.writer, &self.new, &self.old, self.highest, &self.rotations).hash(into);
+        (&self.slots, &self.candidates, &self.published, &self.read_by).hash(into);
+        (self.meddled, self.ever_meddled, self.restored).hash(into);
+    }
+
     /// What a write of the record must not do.
     pub(super) fn written(&mut self, world: &World, case: usize, after: Record, body: &Body, write: Write) -> Option<String> {
         let before = self.record.take();
         let wrong = self.wrong_write(world, case, before.as_ref(), &after, &write);
-        self.reconciled |= after.attempt().is_some_and(|a| a.purpose == Purpose::Reconcile);
         self.note_values(world, case, body);
         let rotation = after.way().and_then(|_| after.attempt()).map(|a| a.rotation.clone());
         self.under_way_since = match (self.under_way_since.take(), rotation) {
@@ -126,7 +129,7 @@ impl Truth {
     /// A process writes into a rotation that another one has in hand, alive and not silent for the lease.
     fn barged_in(&self, world: &World, write: &Write) -> Option<String> {
         let silent = world.now.saturating_sub(self.written_at);
-        let barged = self.writer != write.proc && !write.gone && silent < LEASE;
+        let barged = self.writer != write.proc && !write.gone && silent < write.lease;
         barged.then(|| format!("somebody took over from a daemon that was silent for {silent} ms only"))
     }
 
@@ -258,13 +261,14 @@ impl Truth {
         if self.ever_meddled || !matches!(case.what, What::Password | What::TwoUsers(_)) {
             return None;
         }
-        if self.reconciled {
-            return None; // what a rollback that failed has left behind stays until its role's next turn
-        }
+        // `keyward reconcile` leaves to be retired what a rollback that failed has left behind.
+        let later = self.record.iter().flat_map(|r| &r.later);
+        let goes: BTreeSet<&String> = later.filter_map(|l| if let Later::Retire { role, .. } = l { Some(role) } else { None }).collect();
         let accepted = |role: &&String| {
-            world.database.password(role).is_some_and(|password| {
-                self.candidates.contains(password) && !self.published.contains(password) && self.new.as_deref() != Some(password)
-            })
+            !goes.contains(role)
+                && world.database.password(role).is_some_and(|password| {
+                    self.candidates.contains(password) && !self.published.contains(password) && self.new.as_deref() != Some(password)
+                })
         };
         case.roles.iter().find(accepted).map(|role| format!("{role} accepts a candidate that stands nowhere"))
     }

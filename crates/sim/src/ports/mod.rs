@@ -26,7 +26,7 @@ pub(crate) struct Port {
 impl Clock for Port {
     fn now(&self) -> Timestamp {
         let core = self.net.lock();
-        wall(core.world.now, core.procs.get(self.proc).map_or(0, |p| p.skew))
+        wall(core.now(), core.procs.get(self.proc).map_or(0, |p| p.skew))
     }
 
     fn elapsed(&self) -> Duration {
@@ -36,7 +36,7 @@ impl Clock for Port {
             drop(core);
             return Clock::now(self).duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
         }
-        Duration::from_millis(core.world.now.saturating_sub(started).saturating_sub(suspended))
+        Duration::from_millis(core.now().saturating_sub(started).saturating_sub(suspended))
     }
 
     async fn sleep(&self, time: Duration) {

@@ -106,6 +106,10 @@ impl World {
         match (self.mutant, asked.phase) {
             (Some(Mutant::NoFence), _) => self.database.lift_fence(role),
             (Some(Mutant::UndoWithoutItsPhase), FencePhase::Undo) => asked.phase = FencePhase::Apply,
+            (Some(Mutant::UndoWithoutTheFence), FencePhase::Undo) => {
+                self.database.set_password(now, role, password);
+                return Ok(FenceAnswer::Applied);
+            }
             _ => {}
         }
         let phase = asked.phase;

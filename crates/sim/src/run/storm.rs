@@ -104,8 +104,7 @@ impl Run {
             }
             _ => {
                 if let Some(backup) = self.backups.last() {
-                    world.database = backup.clone();
-                    world.judge.database_restored();
+                    world.restore_database(backup);
                 }
                 "the database is restored from the last backup"
             }

@@ -4,11 +4,12 @@ use keyward_engine::ports::Document;
 use keyward_secret::{Fields, Secret};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 /// A document: field → canonical JSON text.
 pub(crate) type Body = BTreeMap<String, String>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Version {
     /// `None`: destroyed.
     body: Option<Body>,
@@ -79,6 +80,14 @@ impl Kv {
     /// Removes a path with all its versions: what Keyward never does to a record.
     pub(crate) fn delete_metadata(&mut self, path: &str) {
         self.0.remove(path);
+    }
+
+    /// What is there to be read: the newest version, how many there were, and which older ones still hold values.
+    pub(crate) fn digest(&self, into: &mut impl Hasher) {
+        for (path, versions) in &self.0 {
+            (path, versions.len(), versions.last()).hash(into);
+            versions.iter().map(|v| v.body.as_ref().is_some_and(|b| b.contains_key("new"))).for_each(|held| held.hash(into));
+        }
     }
 
     /// The bodies of a path's versions before the newest, where they are not destroyed.

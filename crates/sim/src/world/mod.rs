@@ -16,12 +16,13 @@ use keyward_engine::{Class, Failure};
 use keyward_rotation::record::Record;
 use kv::{Body, Kv};
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 /// The wall clock at the beginning of every world: Friday 15 January 2027, 08:00 UTC.
 const EPOCH: i64 = 1_800_000_000;
 
 /// A static role of Vault's database engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Static {
     pub(crate) user: String,
     pub(crate) password: String,
@@ -38,6 +39,7 @@ pub(crate) struct Snapshot {
 }
 
 /// Everything outside the processes.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: Millis,
     /// Keyward's own mount.
@@ -58,6 +60,8 @@ pub(crate) struct World {
     pub(crate) acting: ProcId,
     /// What a process wrote last into a record: for the mutant that does not read again.
     pub(crate) own_writes: BTreeMap<(ProcId, String), (u64, Body)>,
+    /// How often Vault was restored.
+    pub(crate) epoch: u32,
     /// A counter for values made by people.
     made: u32,
 }
@@ -79,6 +83,7 @@ impl World {
             mutant,
             acting: 0,
             own_writes: BTreeMap::new(),
+            epoch: 0,
             made: 0,
         };
         for case in cases {
@@ -125,7 +130,13 @@ impl World {
         Snapshot { records: self.records.clone(), published: self.published.clone(), statics: self.statics.clone() }
     }
 
+    pub(crate) fn restore_database(&mut self, backup: &Database) {
+        self.database = backup.clone();
+        self.judge.database_restored();
+    }
+
     pub(crate) fn restore(&mut self, from: &Snapshot) {
+        self.epoch += 1;
         self.records = from.records.clone();
         self.published = from.published.clone();
         self.statics = from.statics.clone();
@@ -137,6 +148,15 @@ impl World {
     /// The record of a secret as it stands.
     pub(crate) fn record(&self, case: usize) -> Option<&Record> {
         self.judge.record(case)
+    }
+
+    /// What is the same in two worlds that no process, no person and no judge could tell apart.
+    pub(crate) fn digest(&self, into: &mut impl Hasher) {
+        (self.now, self.epoch, self.made, &self.statics).hash(into);
+        self.records.digest(into);
+        self.published.digest(into);
+        self.database.digest(|value| self.judge.knows(value), into);
+        self.judge.digest(into);
     }
 
     /// Lets the judge see the rest of the world.
