@@ -162,6 +162,18 @@ fn holds_carry_their_note_and_the_gravest_speaks_first() {
     expect(|s| s.stuck = Some("verify refused".to_owned()), Reason::Stuck, "verify refused");
 }
 
+/// A missed window cost a whole cycle, and nothing told of it (Vault's rotation windows, its pull request 22448).
+#[test]
+fn failure_09_a_missed_window_costs_a_wait_and_is_told_not_a_cycle() {
+    let policy = Policy { window: Window::parse("Sun 04:00-05:00", None).ok(), ..weekly() };
+    // Down from before the window of the 29th until Monday.
+    let monday = at("2026-11-30T08:00:00Z");
+    assert_eq!(decide(monday, &secret(), &policy), wait(Reason::WindowClosed, "2026-12-06T04:00:00Z"));
+    assert!(overdue(at("2026-12-05T08:00:00Z"), &secret(), &policy).is_some(), "that it is late is told meanwhile");
+    let Decision::Due { slot, .. } = decide(at("2026-12-06T04:00:00Z"), &secret(), &policy) else { panic!("it is owed") };
+    assert_eq!(slot.0, at("2026-12-06T02:00:00Z"), "once, for the newest slot");
+}
+
 #[test]
 fn jitter_puts_the_start_off_and_stays_inside_the_window() {
     let (input, mut policy) = (secret(), weekly());
@@ -330,9 +342,11 @@ proptest! {
         }
     }
 
+    /// A storm after downtime: Vault rotates every overdue role at unseal, Kubernetes refused after a hundred missed runs (kubernetes#42649).
+    ///
     /// After any downtime there is at most one rotation until the next slot comes, and it is for the latest slot.
     #[test]
-    fn one_after_downtime(policy in policies(), hours in 1..3000_i64) {
+    fn failure_08_one_after_downtime(policy in policies(), hours in 1..3000_i64) {
         let begin = at("2026-10-20T12:00:00Z");
         let now = begin + SignedDuration::from_hours(hours);
         let until = policy.schedule.next_after(now).unwrap();

@@ -257,3 +257,19 @@ proptest! {
         prop_assert_eq!(schedule.previous_or_at(next - jiff::SignedDuration::from_secs(1)), Some(previous));
     }
 }
+
+/// A job at 02:00 was skipped when the clocks went forward (robfig/cron#541, seen by Monzo on 9 March 2025), another for a whole year
+/// (nats-server#8543).
+#[test]
+fn failure_06_a_time_that_the_clock_skips_runs_right_after_and_one_that_it_repeats_runs_once() {
+    let daily = schedule("0 2 * * *", Some("America/Los_Angeles"));
+    assert_eq!(
+        daily.next_after(at("2025-03-08T10:00:00Z")),
+        Some(at("2025-03-09T10:00:00Z")),
+        "02:00 does not happen: 03:00 is right after"
+    );
+    assert_eq!(daily.next_after(at("2025-03-09T10:00:00Z")), Some(at("2025-03-10T09:00:00Z")));
+    let early = schedule("30 1 * * *", Some("America/Los_Angeles"));
+    assert_eq!(early.next_after(at("2025-11-01T12:00:00Z")), Some(at("2025-11-02T08:30:00Z")), "the first 01:30 of two");
+    assert_eq!(early.next_after(at("2025-11-02T08:30:00Z")), Some(at("2025-11-03T09:30:00Z")));
+}
