@@ -1,6 +1,8 @@
 //! Rules of the house that no compiler checks, for every file that git tracks. Never changes a file.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +15,9 @@ const MAX_LINES: usize = 450;
 
 /// Kinds of files that people write by hand, line by line.
 const CODE: &[&str] = &["rs", "py", "sh", "go"];
+
+/// Ways in which other rotators failed, collected from their bug reports. Each is a test, named after its number wherever it stands.
+const FAILURES: RangeInclusive<u32> = 1..=22;
 
 /// Made by tools; their words are not ours.
 const MADE_BY_TOOLS: &[&str] = &["Cargo.lock", "go.sum", "go.mod"];
@@ -34,14 +39,22 @@ pub(crate) fn problems() -> Result<Vec<String>> {
     let output = Command::new("git").args(["ls-files", "-z"]).current_dir(&root).output().context("run git ls-files")?;
     ensure!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     let listed = String::from_utf8(output.stdout).context("git names a file that is not UTF-8")?;
-    let mut problems = Vec::new();
+    let (mut problems, mut failures) = (Vec::new(), BTreeSet::new());
     for name in listed.split_terminator('\0') {
         // A tracked file may have been removed and not yet committed; one that is not text has no words.
         if let Ok(text) = fs::read_to_string(root.join(name)) {
             problems.extend(check(Path::new(name), &text));
+            failures.extend(numbered(&text));
         }
     }
+    let missing = FAILURES.filter(|number| !failures.contains(number));
+    problems.extend(missing.map(|number| format!("no test is named failure_{number:02}_…: a way in which others failed is shown by none")));
     Ok(problems)
+}
+
+/// The numbers of the failures of others that tests in this file are named after.
+fn numbered(text: &str) -> impl Iterator<Item = u32> {
+    text.split("fn failure_").skip(1).filter_map(|rest| rest.get(..2)?.parse().ok())
 }
 
 fn check(path: &Path, text: &str) -> Vec<String> {
@@ -71,6 +84,12 @@ mod tests {
     #[test]
     fn the_repository_is_tidy() {
         assert_eq!(problems().unwrap_or_else(|e| vec![e.to_string()]), [""; 0]);
+    }
+
+    #[test]
+    fn tests_named_after_a_failure_are_counted() {
+        let text = ["fn failure", "_07_a() {}\nasync fn failure", "_22_b() {}\nfn failure", "s() {}"].concat();
+        assert_eq!(numbered(&text).collect::<Vec<_>>(), [7, 22]);
     }
 
     #[test]

@@ -89,9 +89,11 @@ fn a_root_password_is_changed_by_either_method_and_vault_goes_on() {
     }
 }
 
+/// The root password was gone: users of vault#6042 and of vault-helm#638 had to reset it by hand.
+///
 /// Vault dies between the database's COMMIT and its own write. By itself it loses the password for good.
 #[test]
-fn a_vault_killed_between_the_database_s_commit_and_its_own_write_in_rotate_root_does_not_lose_the_password() {
+fn failure_04_a_vault_killed_between_the_database_s_commit_and_its_own_write_does_not_lose_the_root_password() {
     let vault = VaultServer::start(&VaultOptions::default()).unwrap();
     let postgres = servers().postgres();
     let mount = vault.database_mount(postgres);

@@ -28,8 +28,9 @@ fn every_kind_is_rotated_without_a_daemon_too() {
     assert!(!log.contains(&password), "PostgreSQL's log shows a password");
 }
 
+/// The database was changed and the store was not: Vault lost root passwords so (vault#6042), Conjur's rotators can still.
 #[test]
-fn a_daemon_killed_behind_alter_role_finishes_the_same_rotation() {
+fn failure_01_a_daemon_killed_behind_alter_role_finishes_the_same_rotation() {
     let shop = shop();
     let postgres = servers().postgres();
     let verifier = || postgres.psql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{}'", shop.legacy)).unwrap();
@@ -61,8 +62,9 @@ fn a_daemon_killed_behind_alter_role_finishes_the_same_rotation() {
     assert_eq!(noted, rotation);
 }
 
+/// Two schedulers ran one job: leases that end with the job, or are compared across clocks, let both in (objectstack#14619, codex-lb#1253).
 #[test]
-fn two_actors_at_once_rotate_a_slot_once() {
+fn failure_05_two_actors_at_once_rotate_a_slot_once() {
     let shop = shop();
     // The record exists; then two commands judge the same version of it, and one of them must lose.
     shop.must(&["rotate", "webhook-token", "--alone"]).unwrap();

@@ -74,8 +74,9 @@ fn one_cause_makes_one_mail_worst_first() {
     assert_eq!(scene.told(10, MINUTE), Vec::<String>::new());
 }
 
+/// Infisical told of the first failure and of no later one (its pull request 5591).
 #[test]
-fn it_is_repeated_at_growing_intervals_and_resolved_once() {
+fn failure_21_it_is_repeated_at_growing_intervals_and_resolved_once() {
     let mut scene = Scene::new();
     scene.raise(0, "a", Severity::Critical);
     assert_eq!(scene.told(0, 10), ["5 first: a"]);

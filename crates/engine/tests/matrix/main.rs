@@ -2,6 +2,7 @@
 //! works, nothing is staged any more, and the record holds no value.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot go on must stop")]
 
+mod field;
 mod foreign;
 mod formats;
 mod issued;
@@ -103,8 +104,9 @@ async fn every_kind_survives_every_fault_at_every_call() {
     assert!(cells > 300, "only {cells} cells: the matrix shrank");
 }
 
+/// Success was claimed where nothing had changed: Reloader said that it had restarted what it had not (#701), Infisical showed a toast (#2402).
 #[tokio::test]
-async fn a_database_that_refuses_the_new_password_is_rolled_back() {
+async fn failure_22_a_change_that_was_answered_with_success_and_lets_nobody_in_is_rolled_back() {
     for kind in ["postgres-password", "postgres-two-users"] {
         let (world, spec) = set_up(kind);
         world.with(|s| s.refuse_candidates = true);
@@ -179,8 +181,9 @@ async fn a_fence_that_is_ahead_of_our_own_record_is_climbed_over() {
     }
 }
 
+/// Infisical changed the password outside before it looked whether it could be stored (its pull request 5461).
 #[tokio::test]
-async fn a_supplied_value_that_is_refused_changes_nothing() {
+async fn failure_18_a_supplied_value_that_is_refused_changes_nothing() {
     let (world, spec) = set_up("manual");
     let engine = engine(&world, "me");
     let stored = engine.load_or_create("s").await.unwrap();

@@ -40,8 +40,9 @@ async fn tend(world: &Arc<World>, spec: &Spec) -> TendReport {
     engine.tend(spec, stored).await
 }
 
+/// Sessions kept an old login: PostgreSQL ends none of them, and a revoked user went on working (vault#8668).
 #[tokio::test]
-async fn when_unused_waits_for_the_last_session_and_names_it() {
+async fn failure_12_when_unused_waits_for_the_last_session_and_names_it() {
     let (world, spec) = still_connected(RetireWhen::WhenUnused).await;
     let TendReport::NotYet(_, why) = tend(&world, &spec).await else { panic!("it did not wait") };
     assert_eq!(why, "app_a still has 1 session(s), one from 10.1.0.7 (billing) at db:5432");

@@ -246,8 +246,9 @@ mod tests {
         }
     }
 
+    /// Consumers went on with the old value after a rotation that nobody told them of (vault-secrets-operator#494, vault-k8s#614).
     #[test]
-    fn who_read_before_and_not_since_is_behind() {
+    fn failure_13_who_read_before_and_not_since_is_behind() {
         assert_eq!(judge(vec![Some(coverage(&[("old", 49), ("new", 50), ("both", 70)]))]), known(&["old"]));
         assert_eq!(judge(vec![Some(coverage(&[]))]), known(&[]), "nobody ever read it, and all of it was seen");
     }

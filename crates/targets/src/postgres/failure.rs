@@ -163,14 +163,20 @@ mod tests {
             ("57P03", "the database system is starting up", FailureClass::Unreachable),
             ("08006", "connection failure", FailureClass::Unreachable),
             ("42P01", "relation \"courses\" does not exist", FailureClass::Other("42P01".into())),
-            (
-                "08P01",
-                "server login has been failing, cached error: password authentication failed (server_login_retry)",
-                FailureClass::PoolerCached,
-            ),
         ];
         for (code, message, class) in table {
             assert_eq!(from_server(&SqlState::from_code(code), message), (class, message.to_owned()), "{code}");
+        }
+    }
+
+    /// PgBouncer repeats a failure that it remembers, and good passwords were called bad (pgbouncer#563, #486; supabase's pull request 50122).
+    #[test]
+    fn failure_14_what_a_pooler_remembers_is_no_wrong_password() {
+        for message in [
+            "server login has been failing, cached error: password authentication failed (server_login_retry)",
+            "server login has been failing, try again later (server_login_retry)",
+        ] {
+            assert_eq!(from_server(&SqlState::from_code("08P01"), message), (FailureClass::PoolerCached, message.to_owned()));
         }
     }
 

@@ -36,8 +36,9 @@ async fn a_periodic_token_is_renewed_in_time_again_and_again() {
     assert!(world.shared.metrics.series(&f::TOKEN_TTL, &[]).get() > 0.0);
 }
 
+/// The rotator's own token had expired, and nobody knew for weeks, until pods were restarted (open-bank-oss#826).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_cannot_be_renewed_is_told_before_it_dies_and_another_one_is_found() {
+async fn failure_11_a_token_that_cannot_be_renewed_is_told_before_it_dies_and_another_one_is_found() {
     let server = servers().vault();
     let mut world = World::new(&vault_section(server)).await;
     put(&world, "token", &server.token(OWN, json!({ "ttl": "12s", "renewable": false })));
