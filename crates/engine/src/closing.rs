@@ -68,7 +68,7 @@ impl Engine {
         }
         let went = self.write(spec, job, record, Held::default()).await;
         if went.0 == Event::Done {
-            self.destroy_held(spec, &job.record).await;
+            self.destroy_held(spec, job).await;
             if let (Some(path), false) = (spec.kind.path(), job.tends()) {
                 // For people's eyes only: nothing depends on it, so a failure is no failure of the rotation.
                 let _ = self.vault.annotate(path, &notes).await;
@@ -94,7 +94,7 @@ impl Engine {
         };
         let went = self.write(spec, job, record, Held::default()).await;
         if went.0 == Event::Done {
-            self.destroy_held(spec, &job.record).await;
+            self.destroy_held(spec, job).await;
         }
         went
     }
@@ -109,9 +109,11 @@ impl Engine {
 
     /// Writes the record and makes it the job's own.
     pub(crate) async fn write(&self, spec: &Spec, job: &mut Job, record: Record, held: Held) -> Went {
+        // Before it is sent: whoever stands still until the answer comes has known nothing since.
+        let sent = self.clock.elapsed();
         match self.put(&spec.name, job.version, &record, &held).await {
             Put::Won(version) => {
-                (job.version, job.known_at) = (version, self.clock.elapsed());
+                (job.version, job.known_at) = (version, sent);
                 job.record = record;
                 job.held = held;
                 (Event::Done, None)
@@ -123,8 +125,12 @@ impl Engine {
     }
 
     /// Destroys the versions of a closed record that held values. What fails here is tried again when the record is next seen.
-    pub(crate) async fn destroy_held(&self, spec: &Spec, record: &Record) {
-        if let Some((first, last)) = record.held {
+    ///
+    /// Vault destroys by number and checks nothing: after a restore the number may be that of somebody's newest record.
+    async fn destroy_held(&self, spec: &Spec, job: &mut Job) {
+        if let Some((first, last)) = job.record.held
+            && self.is_still_ours(spec, job).await
+        {
             let _ = self.vault.destroy_record(&spec.name, first, last).await;
         }
     }

@@ -22,8 +22,9 @@ impl Engine {
             if !self.is_still_ours(spec, job).await {
                 return Err((Event::Lost, None));
             }
+            let sent = self.clock.elapsed();
             match self.put(&spec.name, job.version, &job.record, &job.held).await {
-                Put::Won(version) => (job.version, job.known_at) = (version, self.clock.elapsed()),
+                Put::Won(version) => (job.version, job.known_at) = (version, sent),
                 Put::Lost => return Err((Event::Lost, None)),
                 Put::Failed(_) => {} // the act goes on; if somebody takes over meanwhile, the fence and the race hold
             }
@@ -43,6 +44,9 @@ impl Engine {
         let Ok(stored) = self.load(&spec.name).await else { return true };
         job.known_at = now;
         let believed = Record { format: FORMAT, ..job.record.clone() };
-        stored.version == job.version && stored.record.is_some_and(|record| Record { format: FORMAT, ..record } == believed)
+        let Some(record) = stored.record else { return false };
+        // Before the stage housekeeping may have gone between; the stage makes its own of that.
+        let is_same = stored.version == job.version && Record { format: FORMAT, ..record.clone() } == believed;
+        is_same || (job.record.attempt().is_none() && record.only_tended_since(&job.record))
     }
 }

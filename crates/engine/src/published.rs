@@ -82,9 +82,10 @@ impl Engine {
             held.old = held.publish.duplicate(); // our own earlier copy, now stale
         }
         held.publish = fields;
+        let sent = self.clock.elapsed();
         match self.put(&spec.name, job.version, &job.record, &held).await {
             Put::Won(version) => {
-                (job.version, job.known_at) = (version, self.clock.elapsed());
+                (job.version, job.known_at) = (version, sent);
                 job.held = held;
                 Ok(())
             }

@@ -14,7 +14,7 @@ const TWO_USERS: Small = Small { two_users: true, ..BASE };
 const RESTORED: Small = Small { restores: 1, takeovers: 0, ..BASE };
 
 /// In the ordinary run: one thing goes wrong, beside freezes of any length.
-const ORDINARY: [Small; 8] = [
+const ORDINARY: [Small; 7] = [
     BASE,
     REFUSED,
     Small { crashes: 1, ..BASE },
@@ -22,11 +22,10 @@ const ORDINARY: [Small; 8] = [
     Small { beside: 1, ..BASE },
     TWO_USERS,
     Small { refusals: 1, ..TWO_USERS },
-    RESTORED,
 ];
 
 /// With `KEYWARD_TEST_FULL`: several things go wrong, and two slots, so that the old user is retired while its turn comes again.
-const FULL: [Small; 10] = [
+const FULL: [Small; 11] = [
     Small { late: 1, ..BASE },
     Small { crashes: 1, lost: 1, ..BASE },
     Small { refusals: 1, crashes: 1, ..BASE },
@@ -36,6 +35,7 @@ const FULL: [Small; 10] = [
     Small { foreign: 1, ..BASE },
     Small { slots: 2, takeovers: 0, ..TWO_USERS },
     Small { crashes: 1, ..TWO_USERS },
+    RESTORED,
     Small { two_users: true, ..RESTORED },
 ];
 

@@ -24,7 +24,10 @@ pub(crate) async fn errand(daemon: Daemon, bold: bool, watches: bool) {
     }
     let now = Clock::now(&daemon.port);
     if let Decision::Due { slot, .. } = plan::decide(now, &managed.input(Some(&record), now), &managed.policy) {
-        daemon.act(&managed, Errand::Rotate(slot.0), stored).await;
+        let ended = daemon.act(&managed, Errand::Rotate(slot.0), stored).await;
+        if ended.refused && watches {
+            daemon.prove().await;
+        }
     } else if is_left(&record, now) {
         daemon.act(&managed, Errand::Tend, stored).await;
     } else {
