@@ -13,7 +13,7 @@ mod faults;
 mod subjects;
 
 use bench::Bench;
-use cells::{Cell, Dice, LATER};
+use cells::{Cell, Dice, LATER, Server};
 use faults::{ALL as WRONGS, MAY_STICK, MayStick, Wrong};
 use keyward_harness::{Moment, VaultOptions, VaultServer, full, say};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,16 +68,18 @@ struct Account {
 #[test]
 fn whatever_is_killed_or_goes_wrong_a_rotation_ends_well() {
     let seed = seed();
-    let kinds: Vec<(&'static str, Make)> = ALL.into_iter().filter(|(kind, _)| is_wanted(kind)).collect();
-    let is_whole = kinds.len() == ALL.len();
-    let queue: Mutex<VecDeque<(usize, (&'static str, Make))>> = Mutex::new(kinds.into_iter().enumerate().collect());
+    let mut kinds: VecDeque<(usize, &'static str, Make)> =
+        ALL.into_iter().enumerate().map(|(turn, (kind, _, make))| (turn, kind, make)).collect();
+    kinds.retain(|(_, kind, _)| is_wanted(kind));
+    let is_whole = kinds.len() == ALL.len() && std::env::var_os("KEYWARD_TEST_CELL").is_none();
+    let queue = Mutex::new(kinds);
     let accounts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap().pop_front();
-                    let Some((turn, (kind, make))) = next else { return };
+                    let Some((turn, kind, make)) = next else { return };
                     let account = one_kind(kind, make, Dice(seed.wrapping_add(turn as u64)), turn);
                     say(&told(&account));
                     accounts.lock().unwrap().push(account);
@@ -266,10 +268,13 @@ fn chosen(cells: &[Cell], dice: &mut Dice, turn: usize) -> Vec<(Cell, Deed)> {
         let moment = dice.one(&[Moment::Before, Moment::After]).copied();
         some.extend(cell.zip(moment).map(|(cell, moment)| (cell.clone(), Deed::Kill(moment))));
     }
-    let mine = |number: usize| number % ALL.len() == turn || number % ALL.len() == (turn + ALL.len() / 2) % ALL.len();
     let all = dice.shuffled(hindered(cells));
     for (number, wrong) in WRONGS.iter().enumerate() {
-        let is_mine = if wrong.at == cells::Server::Vault { mine(number) } else { dice.next().is_multiple_of(3) };
+        // Whoever asks that server takes turns, so that everything goes wrong with somebody, and with two where there are two.
+        let asks =
+            |(turn, (_, target, _)): (usize, &(&str, Server, Make))| (wrong.at == Server::Vault || *target == wrong.at).then_some(turn);
+        let who: Vec<usize> = ALL.iter().enumerate().filter_map(asks).collect();
+        let is_mine = [number, number + who.len() / 2].iter().any(|number| who.get(number % who.len()) == Some(&turn));
         let fitting = all.iter().find(|(_, deed)| matches!(deed, Deed::Hinder(other) if other.what == wrong.what && other.at == wrong.at));
         some.extend(fitting.filter(|_| is_mine).cloned());
     }

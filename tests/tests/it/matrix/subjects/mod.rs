@@ -6,6 +6,7 @@ mod redis;
 mod values;
 mod vault;
 
+use super::cells::Server;
 use crate::provider::Provider;
 use keyward_harness::{HttpWay, PostgresWay, RedisServer, RedisWay, Shop, Traffic, VaultProxy, VaultServer, servers};
 use std::process::Output;
@@ -72,25 +73,25 @@ pub trait Subject: Send {
 /// Makes a subject on this Vault.
 pub type Make = fn(&'static VaultServer) -> Box<dyn Subject>;
 
-/// Every kind, by the name of its step table.
-pub const ALL: [(&str, Make); 17] = [
-    ("postgres-two-users", |_| Box::new(postgres::TwoUsers::default())),
-    ("postgres-password", |_| Box::new(postgres::OneUser::default())),
-    ("vault-static-role", |_| Box::new(vault::StaticRole { copy: false })),
-    ("vault-static-role with a copy", |_| Box::new(vault::StaticRole { copy: true })),
-    ("vault-dynamic-lease", |vault| Box::new(vault::DynamicLease::new(vault))),
-    ("vault-root", |vault| Box::new(vault::Root::new(vault, "set"))),
-    ("vault-root by rotate-root", |vault| Box::new(vault::Root::new(vault, "rotate-root"))),
-    ("redis-password", |_| Box::new(redis::Cache::start())),
-    ("manual", |_| Box::new(issued::Supplied::start())),
-    ("random", |_| Box::new(values::Random)),
-    ("jwt-hmac", |_| Box::new(values::Hmac)),
-    ("jwt-keypair", |_| Box::new(values::Keypair)),
-    ("http-api-key", |_| Box::new(issued::Issued::by_http())),
-    ("exec", |_| Box::new(issued::Issued::by_program())),
-    ("transit-key", |vault| Box::new(vault::Key::new(vault))),
-    ("approle-secret-id", |vault| Box::new(vault::SecretId::new(vault, false))),
-    ("approle-secret-id to a file", |vault| Box::new(vault::SecretId::new(vault, true))),
+/// Every kind, by the name of its step table, and who is asked beside Vault.
+pub const ALL: [(&str, Server, Make); 17] = [
+    ("postgres-two-users", Server::Postgres, |_| Box::new(postgres::TwoUsers::default())),
+    ("postgres-password", Server::Postgres, |_| Box::new(postgres::OneUser::default())),
+    ("vault-static-role", Server::Postgres, |_| Box::new(vault::StaticRole { copy: false })),
+    ("vault-static-role with a copy", Server::Postgres, |_| Box::new(vault::StaticRole { copy: true })),
+    ("vault-dynamic-lease", Server::Postgres, |vault| Box::new(vault::DynamicLease::new(vault))),
+    ("vault-root", Server::Postgres, |vault| Box::new(vault::Root::new(vault, "set"))),
+    ("vault-root by rotate-root", Server::Postgres, |vault| Box::new(vault::Root::new(vault, "rotate-root"))),
+    ("redis-password", Server::Redis, |_| Box::new(redis::Cache::start())),
+    ("manual", Server::Provider, |_| Box::new(issued::Supplied::start())),
+    ("random", Server::Vault, |_| Box::new(values::Random)),
+    ("jwt-hmac", Server::Vault, |_| Box::new(values::Hmac)),
+    ("jwt-keypair", Server::Vault, |_| Box::new(values::Keypair)),
+    ("http-api-key", Server::Provider, |_| Box::new(issued::Issued::by_http())),
+    ("exec", Server::Provider, |_| Box::new(issued::Issued::by_program())),
+    ("transit-key", Server::Vault, |vault| Box::new(vault::Key::new(vault))),
+    ("approle-secret-id", Server::Vault, |vault| Box::new(vault::SecretId::new(vault, false))),
+    ("approle-secret-id to a file", Server::Vault, |vault| Box::new(vault::SecretId::new(vault, true))),
 ];
 
 /// A provider behind a watched way.
