@@ -131,6 +131,11 @@ fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<Command> {
 
 fn run_tests(arguments: &[&str], full: bool, servers: &Path, scratch: &Path) -> Result<()> {
     let mut test = cargo_test(arguments, &["--no-fail-fast"])?;
+    // Most tests wait for servers most of the time.
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        test.env("RUST_TEST_THREADS", (processors * 2).to_string());
+    }
     test.env(SERVERS_ENV, servers).env(RUN_ENV, run_id()?).env(KEYWARD_ENV, daemon()?).env("TMPDIR", scratch);
     if full {
         test.env(FULL_ENV, "1");
