@@ -81,6 +81,8 @@ pub(crate) struct Proc {
     /// When its monotonic clock began, and for how long it stood still while the machine was suspended.
     pub(crate) started: Millis,
     pub(crate) suspended: Millis,
+    /// Since when it stands still with its machine.
+    pub(crate) stands_since: Option<Millis>,
     /// Its wall clock is so far ahead.
     pub(crate) skew: i64,
 }

@@ -247,7 +247,7 @@ impl Run {
             database.bars_candidates = barred.unwrap_or(database.bars_candidates);
             if let Some(frozen) = core.procs.get_mut(proc) {
                 frozen.frozen = true;
-                frozen.suspended += if suspended { time } else { 0 };
+                frozen.stands_since = suspended.then_some(now);
                 let name = frozen.name.clone();
                 core.world.story.say(now, &name, || format!("is frozen for {} s", time / SECOND));
             }
@@ -303,7 +303,16 @@ impl Run {
         let mut core = self.net.lock();
         let now = core.world.now;
         let proc = core.procs.len();
-        core.procs.push(Proc { name: name.clone(), owner: owner.clone(), alive: true, frozen: false, started: now, suspended: 0, skew });
+        core.procs.push(Proc {
+            name: name.clone(),
+            owner: owner.clone(),
+            alive: true,
+            frozen: false,
+            started: now,
+            suspended: 0,
+            stands_since: None,
+            skew,
+        });
         core.world.story.say(now, &name, || "starts".into());
         let mutant = core.world.mutant;
         let cases = core.world.cases.clone();
@@ -322,6 +331,8 @@ impl Run {
             let now = core.world.now;
             let Some(frozen) = core.procs.get_mut(proc).filter(|p| p.alive && p.frozen) else { return };
             frozen.frozen = false;
+            // For as long as it really was: the calm wakes everybody early.
+            frozen.suspended += frozen.stands_since.take().map_or(0, |since| now.saturating_sub(since));
             let name = frozen.name.clone();
             core.world.story.say(now, &name, || "goes on".into());
         }

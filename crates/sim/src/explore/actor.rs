@@ -100,7 +100,7 @@ impl Actor {
         core.script = Some(Script::again(self.heard.clone(), self.begun, self.hash));
         for machine in 1..=3 {
             let (name, owner) = (format!("daemon-{machine}"), format!("machine-{machine}"));
-            core.procs.push(Proc { name, owner, alive: true, frozen: false, started: 0, suspended: 0, skew: 0 });
+            core.procs.push(Proc { name, owner, alive: true, frozen: false, started: 0, suspended: 0, stands_since: None, skew: 0 });
         }
         core.current = (0, self.proc);
         Net(Arc::new(Mutex::new(core)))

@@ -19,11 +19,13 @@ use keyward_harness::{Moment, VaultOptions, VaultServer, full, say};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use subjects::{ALL, Make};
 
 /// Kinds that run at once: they mostly wait.
 const AT_ONCE: usize = 6;
+/// Always the same sample, so that what an ordinary run says depends on the program alone; other seeds are a person's to try.
+const SEED: u64 = 1_795_526_586;
 /// Of each kind in an ordinary run, beside what is needed to touch everything.
 const CRASHES: usize = 2;
 const FAULTS: usize = 2;
@@ -135,7 +137,7 @@ fn is_wanted(kind: &str) -> bool {
 fn seed() -> u64 {
     let given =
         std::env::var("KEYWARD_TEST_SEED").ok().map(|text| text.parse().unwrap_or_else(|e| panic!("KEYWARD_TEST_SEED={text}: {e}")));
-    given.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+    given.unwrap_or(SEED)
 }
 
 /// Runs one kind's cells; a cell that fails costs its bench, not the others.
