@@ -10,7 +10,7 @@ mod together;
 mod two_users;
 mod zombies;
 
-use crate::world::{becomes_ready, run, use_long_token};
+use crate::world::{becomes_ready, use_long_token};
 use keyward_harness::{Hold, Moment, PostgresProxy, Process, Shop, Signal, VaultProxy, Wishes, servers, wait_until};
 use serde_json::Value;
 use std::process::Output;
@@ -59,10 +59,18 @@ impl Actor {
         std::thread::spawn(move || command.output().unwrap())
     }
 
-    /// It rotates, at once and without trouble.
+    /// The same, as soon as the daemon has let go of what it did before: a record is idle a moment earlier.
+    pub fn asked_to_rotate_next(&self, secret: &str) -> JoinHandle<Output> {
+        let (mut command, secret) = (self.shop.command(&["rotate", secret]), secret.to_owned());
+        command.stdin(std::process::Stdio::null());
+        let is_free = move || Some(command.output().unwrap()).filter(|output| output.status.code() != Some(75));
+        std::thread::spawn(move || wait_until(&format!("{secret} to be free"), LONG, is_free))
+    }
+
+    /// It rotates without trouble.
     pub fn rotates(&self, secret: &str) {
-        let ended = run(&self.shop, &["rotate", secret]);
-        assert_eq!(ended.code, Some(0), "{secret}: {ended:?}");
+        let output = self.asked_to_rotate_next(secret).join().unwrap();
+        assert!(output.status.success(), "{secret}: {output:?}");
     }
 
     /// Holds up its next publication at `path`, or the last before that `pass` times.

@@ -71,7 +71,7 @@ pub fn frozen_finish() {
     let _other = b.serve();
     b.is_idle_at("legacy", number + 1);
     let publish = b.hold_publish("shop/legacy", Moment::Before);
-    let successor = b.asked_to_rotate("legacy");
+    let successor = b.asked_to_rotate_next("legacy");
     publish.has_come();
     let staged = b.shop.record("legacy").unwrap();
     is_refused(&finish.release());
