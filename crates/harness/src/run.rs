@@ -23,7 +23,8 @@ use crate::process::Stop;
 pub const RUN_ENV: &str = "KEYWARD_TEST_RUN";
 
 const WATCHER: &str = include_str!("watcher.sh");
-const WATCHER_LIMIT: Duration = Duration::from_secs(20);
+/// How long the watcher may take to end servers and remove the folder: a hundred databases are many files.
+const WATCHER_LIMIT: Duration = Duration::from_mins(3);
 
 static RUN: OnceLock<Result<Run, String>> = OnceLock::new();
 static RUN_ID: OnceLock<String> = OnceLock::new();
