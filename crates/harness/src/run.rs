@@ -24,7 +24,7 @@ pub const RUN_ENV: &str = "KEYWARD_TEST_RUN";
 
 const WATCHER: &str = include_str!("watcher.sh");
 /// How long the watcher may take to end servers and remove the folder: a hundred databases are many files.
-const WATCHER_LIMIT: Duration = Duration::from_mins(3);
+const WATCHER_LIMIT: Duration = Duration::from_mins(10);
 
 static RUN: OnceLock<Result<Run, String>> = OnceLock::new();
 static RUN_ID: OnceLock<String> = OnceLock::new();
