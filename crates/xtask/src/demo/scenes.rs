@@ -15,7 +15,10 @@ pub(crate) fn all(world: &World<'_>, claims: &mut Claims) -> Result<Process> {
     let daemon = world.shop.serve()?;
     let ready = || world.shop.http("/readyz").unwrap_or_default();
     wait("the daemon to be ready", Duration::from_secs(30), || ready().0 == 200).with_context(|| format!("/readyz says {}", ready().1))?;
-    fact("The daemon is up and ready.");
+    // An increase is counted from the first figure that Prometheus has.
+    let is_scraped = || value(world, "count(keyward_rotations_total)") > 0.0;
+    wait("Prometheus to see the daemon", Duration::from_mins(1), is_scraped)?;
+    fact("The daemon is up and ready, and Prometheus sees it.");
     no_failed_login(world, claims)?;
     every_kind(world, claims);
     let daemon = killed_in_the_middle(world, claims, daemon)?;

@@ -4,7 +4,7 @@
 //! wait → initialise (only if asked) → unseal → look at each thing → compare → the list of changes → one after the other
 //! ```
 //!
-//! What is wanted ([`wanted`]) and what is to be changed ([`plan`]) are pure; a dry run ends with the list. Nothing is remembered anywhere,
+//! What is wanted (`wanted`) and what is to be changed (`plan`) are pure; a dry run ends with the list. Nothing is remembered anywhere,
 //! so that whatever was interrupted is taken up by the next run.
 
 mod apply;
