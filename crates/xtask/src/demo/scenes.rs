@@ -150,6 +150,9 @@ fn killed_in_the_middle(world: &World<'_>, claims: &mut Claims, daemon: Process)
         "The password of `legacy` is changed in PostgreSQL; before Keyward can prove and publish it, the daemon gets kill -9. What Vault \
          hands out is dead now. Then the daemon is started again.",
     );
+    // What it counted since the last scrape would die with it.
+    let (counted, query) = (total(world, "rotated")?, "sum(keyward_rotations_total{outcome=\"rotated\"})");
+    wait("Prometheus to see all rotations", Duration::from_secs(30), || value(world, query) >= counted)?;
     let verifier = || world.postgres.psql(&format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{}'", world.shop.legacy));
     let before = verifier()?;
     // Two locks make the moment: one holds the ALTER ROLE back until the other stands, which then holds the proof.
