@@ -16,7 +16,7 @@ impl Engine {
     pub(crate) async fn recheck(&self, spec: &Spec, job: &mut Job, way: Way) -> Went {
         match self.load(&spec.name).await {
             Err(failure) => (failure.event(), Some(failure)),
-            Ok(stored) if stored.version == job.version && stored.record.as_ref().and_then(Record::way) == Some(way) => {
+            Ok(stored) if stored.version == job.grip.version && stored.record.as_ref().and_then(Record::way) == Some(way) => {
                 job.base = job.seen;
                 (Event::Done, None)
             }
@@ -59,7 +59,7 @@ impl Engine {
         if let (Ok(work), true) = (job.work(), job.rotates()) {
             record.kept = spec.kind.keeps(work);
         }
-        let Some(mut record) = record.finished(job.version, now, later) else {
+        let Some(mut record) = record.finished(job.grip.version, now, later) else {
             return illegal("only what is staged can be finished");
         };
         match self.now_known(spec, job, now) {
@@ -89,7 +89,7 @@ impl Engine {
 
     pub(crate) async fn close(&self, spec: &Spec, job: &mut Job) -> Went {
         let why = job.record.attempt().and_then(|a| a.facts.get("failed")).cloned().unwrap_or_default();
-        let Some(record) = job.record.clone().rolled_back(job.version, self.clock.now(), &why) else {
+        let Some(record) = job.record.clone().rolled_back(job.grip.version, self.clock.now(), &why) else {
             return illegal("only what is under way can be closed");
         };
         let went = self.write(spec, job, record, Held::default()).await;
@@ -109,11 +109,8 @@ impl Engine {
 
     /// Writes the record and makes it the job's own.
     pub(crate) async fn write(&self, spec: &Spec, job: &mut Job, record: Record, held: Held) -> Went {
-        // Before it is sent: whoever stands still until the answer comes has known nothing since.
-        let sent = self.clock.elapsed();
-        match self.put(&spec.name, job.version, &record, &held).await {
-            Put::Won(version) => {
-                (job.version, job.known_at) = (version, sent);
+        match self.put_own(&spec.name, &mut job.grip, &record, &held).await {
+            Put::Won(_) => {
                 job.record = record;
                 job.held = held;
                 (Event::Done, None)

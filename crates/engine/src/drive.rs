@@ -1,7 +1,7 @@
 //! One rotation from its first step to its end: asks the driving function what to do, does it, tells it how it went.
 
 use crate::failure::{Class, Failure};
-pub(crate) use crate::job::Job;
+pub(crate) use crate::job::{Grip, Job};
 use crate::kind::{Kind, Trouble};
 use crate::observer::{Observer, Told, What};
 use crate::ports::{Clock, Vault};
@@ -145,9 +145,8 @@ impl Engine {
     pub(crate) async fn run_claimed(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask, _claim: Claim<'_>) -> Outcome {
         let base = record.attempt().and_then(|a| a.base);
         let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
-        let (known_at, held) = (self.clock.elapsed(), at.held);
-        let mut job =
-            Job { saga, version: at.version, known_at, record, held, base, seen: None, ask, failure: None, failed_at: None, foreign };
+        let (grip, held) = (Grip { version: at.version, at: self.clock.elapsed() }, at.held);
+        let mut job = Job { saga, grip, record, held, base, seen: None, ask, failure: None, failed_at: None, foreign };
         let recovered = !matches!(job.saga.state, State::Do(_));
         let by = job.ask.person.clone().unwrap_or_else(|| "schedule".into());
         self.tell(spec, &job, What::Began { by: &by, recovered });

@@ -22,11 +22,9 @@ impl Engine {
             if !self.is_still_ours(spec, job).await {
                 return Err((Event::Lost, None));
             }
-            let sent = self.clock.elapsed();
-            match self.put(&spec.name, job.version, &job.record, &job.held).await {
-                Put::Won(version) => (job.version, job.known_at) = (version, sent),
+            match self.put_own(&spec.name, &mut job.grip, &job.record, &job.held).await {
                 Put::Lost => return Err((Event::Lost, None)),
-                Put::Failed(_) => {} // the act goes on; if somebody takes over meanwhile, the fence and the race hold
+                Put::Won(_) | Put::Failed(_) => {} // the act goes on; if somebody takes over meanwhile, the fence and the race hold
             }
         }
     }
@@ -38,15 +36,15 @@ impl Engine {
     /// counts as ours: then the fence and the race hold.
     pub(crate) async fn is_still_ours(&self, spec: &Spec, job: &mut Job) -> bool {
         let now = self.clock.elapsed();
-        if now.saturating_sub(job.known_at) <= self.settings.lease {
+        if now.saturating_sub(job.grip.at) <= self.settings.lease {
             return true;
         }
         let Ok(stored) = self.load(&spec.name).await else { return true };
-        job.known_at = now;
+        job.grip.at = now;
         let believed = Record { format: FORMAT, ..job.record.clone() };
         let Some(record) = stored.record else { return false };
         // Before the stage housekeeping may have gone between; the stage makes its own of that.
-        let is_same = stored.version == job.version && Record { format: FORMAT, ..record.clone() } == believed;
+        let is_same = stored.version == job.grip.version && Record { format: FORMAT, ..record.clone() } == believed;
         is_same || (job.record.attempt().is_none() && record.only_tended_since(&job.record))
     }
 }

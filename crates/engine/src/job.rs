@@ -9,13 +9,19 @@ use keyward_rotation::saga::{Saga, State};
 use keyward_rotation::table::{RECONCILE, TEND};
 use std::time::Duration;
 
+/// The hold that a job has on its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grip {
+    /// The record's version as the job knows it.
+    pub(crate) version: u64,
+    /// When the record was last known to be that, on this process's monotonic clock.
+    pub(crate) at: Duration,
+}
+
 /// A rotation in the engine's hands.
 pub(crate) struct Job {
     pub(crate) saga: Saga,
-    /// The record's version as we know it.
-    pub(crate) version: u64,
-    /// When it was last known to be that, on this process's monotonic clock.
-    pub(crate) known_at: Duration,
+    pub(crate) grip: Grip,
     pub(crate) record: Record,
     pub(crate) held: Held,
     /// The published version that the next PATCH checks against.

@@ -82,10 +82,8 @@ impl Engine {
             held.old = held.publish.duplicate(); // our own earlier copy, now stale
         }
         held.publish = fields;
-        let sent = self.clock.elapsed();
-        match self.put(&spec.name, job.version, &job.record, &held).await {
-            Put::Won(version) => {
-                (job.version, job.known_at) = (version, sent);
+        match self.put_own(&spec.name, &mut job.grip, &job.record, &held).await {
+            Put::Won(_) => {
                 job.held = held;
                 Ok(())
             }

@@ -2,6 +2,7 @@
 
 use crate::drive::{Engine, Spec};
 use crate::failure::{Class, Failure};
+use crate::job::Grip;
 use crate::ports::{Document, WriteFailure};
 use crate::stored::{Held, Stored, decode, encode};
 use keyward_rotation::record::{FORMAT, Phase, Record};
@@ -77,6 +78,17 @@ impl Engine {
             Put::Won(_) | Put::Lost => Ok(true),
             Put::Failed(failure) => Err(failure),
         }
+    }
+
+    /// Writes a record over the version that its job knows; from then on the job knows it as the one that was written.
+    pub(crate) async fn put_own(&self, secret: &str, grip: &mut Grip, record: &Record, held: &Held) -> Put {
+        // Before it is sent: whoever stands still until the answer comes has known nothing since.
+        let sent = self.clock.elapsed();
+        let put = self.put(secret, grip.version, record, held).await;
+        if let Put::Won(version) = put {
+            *grip = Grip { version, at: sent };
+        }
+        put
     }
 
     /// Writes a record over version `cas`.

@@ -45,7 +45,7 @@ impl Engine {
         let Ok(Stored { version, record: Some(record), .. }) = self.load(&spec.name).await else { return false };
         let same = job.rotates() && record.only_tended_since(&job.record);
         if same {
-            (job.version, job.record) = (version, record);
+            (job.grip.version, job.record) = (version, record);
         }
         same
     }
@@ -85,7 +85,7 @@ impl Engine {
             base: spec.kind.path().map(|_| live.version),
             staged_at: now,
             // A stuck rotation that is given up for this one has left values in older versions, too.
-            since_version: job.record.attempt().map_or(job.version + 1, |stuck| stuck.since_version),
+            since_version: job.record.attempt().map_or(job.grip.version + 1, |stuck| stuck.since_version),
             facts,
         };
         let number = job.record.number.max(fences) + 1;
