@@ -6,6 +6,7 @@
 //! for which [`unique`] makes names. A test that seals, stops or reconfigures a server starts one of its own (`VaultServer::start`
 //! and its like).
 
+mod audit_device;
 mod beside;
 mod full;
 mod hold;

@@ -13,6 +13,9 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const ROTATION_LIMIT: Duration = Duration::from_mins(2);
 
 /// Pieces of the configuration that a test or a scene may want otherwise; each is TOML.
 #[derive(Clone, Debug)]
@@ -312,6 +315,16 @@ listen = "127.0.0.1:{http}"
             text(&output.stderr)
         );
         Ok(text(&output.stdout))
+    }
+
+    /// Rotates a secret: now, or as soon as Keyward no longer says "not yet" (75): the grace of the value before must be over, and a daemon
+    /// may just be busy with the secret. Standard output of the run that succeeded.
+    pub fn rotate(&self, secret: &str) -> Result<String> {
+        let rotation = || match self.must(&["rotate", secret]) {
+            Err(error) if error.to_string().contains("exit status: 75") => None,
+            answer => Some(answer),
+        };
+        crate::poll(ROTATION_LIMIT, rotation).with_context(|| format!("{secret} may still not be rotated"))?
     }
 
     /// Starts the daemon; what it logs goes to `keyward.log` in the shop's folder.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::audit_device;
 use crate::http::Http;
 use crate::ports::{free_port, retry_bind};
 use crate::postgres::PostgresServer;
@@ -24,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const ACTIVE_LIMIT: Duration = Duration::from_mins(1);
 const SHARES: usize = 5;
 const THRESHOLD: usize = 3;
+
+/// The server's own configuration, in its folder.
+pub(crate) const SERVER_FILE: &str = "server.hcl";
 
 /// How a server of one's own shall be.
 #[derive(Clone, Debug)]
@@ -143,13 +147,6 @@ impl VaultServer {
     /// The status that `sys/health` answers: 200 active, 429 standby, 501 not initialised, 503 sealed.
     pub fn health(&self) -> Result<u16> {
         Ok(self.api_as("", "GET", "sys/health", None)?.0)
-    }
-
-    /// Has the server open its audit file anew (SIGHUP), after the file was renamed; returns once the new file is there.
-    pub fn reopen_audit(&self) -> Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw).context("Vault's process id is out of range")?;
-        rustix::process::kill_process(pid, Signal::HUP).context("send SIGHUP to Vault")?;
-        crate::poll(ACTIVE_LIMIT, || self.audit_log.exists().then_some(())).context("Vault did not open its audit file anew")
     }
 
     /// A token that has just the policy `policy_hcl`, without the default policy. `extra` is merged into the request to
@@ -282,6 +279,17 @@ impl VaultServer {
         Ok(())
     }
 
+    /// The folder of a server of one's own.
+    pub(crate) fn folder(&self) -> Result<&Path> {
+        Ok(&self.own.as_ref().context("a shared Vault's own file stays as it is; start one of your own")?.folder.0)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw).context("Vault's process id is out of range")?;
+        rustix::process::kill_process(pid, signal).context("send a signal to Vault")
+    }
+
     fn http(&self) -> Result<Http> {
         let mut http = lock(&self.http);
         if http.is_none() {
@@ -292,7 +300,7 @@ impl VaultServer {
 
     fn launch(&self, dir: &Path) -> Result<Process> {
         let mut command = clean_command(&self.binary, dir);
-        command.args(["server", "-config=server.hcl"]);
+        command.arg("server").arg(format!("-config={SERVER_FILE}"));
         let ready = || self.health().is_ok();
         start_server("Vault", command, Stop::Kill, &dir.join("server.log"), START_LIMIT, ready)
     }
@@ -305,15 +313,6 @@ impl VaultServer {
         let keys = answer.pointer("/keys_base64").and_then(Value::as_array).context("Vault gave no unseal keys")?;
         self.unseal_keys = keys.iter().filter_map(|key| key.as_str().map(str::to_owned)).collect();
         self.unseal()
-    }
-
-    /// OpenBao takes its audit devices from the server file only, Vault by API only.
-    fn enable_audit(&self) -> Result<()> {
-        if self.product == Product::Vault {
-            let body = json!({ "type": "file", "options": { "file_path": self.audit_log, "mode": "0640" } });
-            self.must("PUT", "sys/audit/file", Some(body)).context("enable the audit device")?;
-        }
-        crate::poll(ACTIVE_LIMIT, || self.audit_log.exists().then_some(())).context("the audit file did not appear")
     }
 }
 
@@ -338,25 +337,24 @@ fn start_with(binary: &Path, options: &Options) -> Result<VaultServer> {
         http: Mutex::default(),
         own: None,
     };
-    let audit = (options.audit && product == Product::OpenBao).then_some(server.audit_log.as_path());
-    fs::write(folder.0.join("server.hcl"), server_file(&folder.0, tls, port, cluster_port, audit)).context("write Vault's server file")?;
+    fs::write(folder.0.join(SERVER_FILE), server_file(&folder.0, tls, port, cluster_port)).context("write Vault's server file")?;
+    if options.audit && product == Product::OpenBao {
+        audit_device::declare(&folder.0, Some(&server.audit_log))?;
+    }
     let process = server.launch(&folder.0)?;
     server.pid = process.pid();
     server.own = Some(Own { process: Mutex::new(Some(process)), folder });
     if options.initialise {
         server.initialise()?;
         if options.audit {
-            server.enable_audit()?;
+            server.add_audit()?;
         }
     }
     Ok(server)
 }
 
-fn server_file(dir: &Path, tls: &Tls, port: u16, cluster_port: u16, audit: Option<&Path>) -> String {
+fn server_file(dir: &Path, tls: &Tls, port: u16, cluster_port: u16) -> String {
     let (raft, cert, key) = (dir.join("raft"), tls.server_pem.display(), tls.server_key.display());
-    let device = audit.map_or(String::new(), |path| {
-        format!("audit \"file\" \"file\" {{\n  options {{\n    file_path = \"{}\"\n    mode = \"0640\"\n  }}\n}}\n", path.display())
-    });
     format!(
         r#"storage "raft" {{
   path    = "{}"
@@ -375,7 +373,7 @@ telemetry {{
 api_addr      = "https://127.0.0.1:{port}"
 cluster_addr  = "https://127.0.0.1:{cluster_port}"
 disable_mlock = true
-{device}"#,
+"#,
         raft.display()
     )
 }

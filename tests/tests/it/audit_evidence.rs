@@ -152,11 +152,10 @@ fn a_canary_is_found_again_and_its_absence_wakes_people() {
     wait_until("canaries in the log", LONG, found);
     let lag = shop.metric("keyward_audit_canary_lag_seconds{node=\"vault-1\"}").unwrap();
     assert!(lag > 0.0 && lag < 5.0, "{lag}");
-    vault.must("DELETE", "sys/audit/file", None).unwrap();
+    vault.remove_audit().unwrap();
     let silent = || shop.must(&["status"]).ok().filter(|status| status.contains("audit-silent/"));
     let status = wait_until("the alarm", LONG, silent);
     assert!(status.contains("the audit log is silent"), "{status}");
-    let device = json!({ "type": "file", "options": { "file_path": vault.audit_log } });
-    vault.must("PUT", "sys/audit/file", Some(device)).unwrap();
+    vault.add_audit().unwrap();
     wait_until("the alarm's end", LONG, || shop.must(&["status"]).ok().filter(|status| !status.contains("audit-silent/")));
 }

@@ -33,7 +33,7 @@ fn a_reader_is_known_with_its_value_and_stands_in_the_report() {
         read();
         readers(&shop)?.iter().any(|(name, knows)| name == "token-till" && knows == "only one").then_some(())
     });
-    shop.must(&["rotate", "shop-database"]).unwrap();
+    shop.rotate("shop-database").unwrap();
     knows("old");
     read();
     knows("new");

@@ -63,7 +63,7 @@ fn a_published_lease_outlives_its_token_s_period_and_its_predecessor_is_dropped(
     let checked = shop.run(&["check"]).unwrap();
     assert!(checked.status.success() || !String::from_utf8_lossy(&checked.stdout).contains("orders: ✗"), "{checked:?}");
     let daemon = serve(&shop);
-    let told = shop.must(&["rotate", "orders"]).unwrap();
+    let told = shop.rotate("orders").unwrap();
     let (first, first_password) = published(&shop);
     engine.logs_in(&first, &first_password).unwrap();
     let record = shop.record("orders").unwrap();
@@ -79,7 +79,7 @@ fn a_published_lease_outlives_its_token_s_period_and_its_predecessor_is_dropped(
     wait_until("more than a period", LONG, || (seconds_now() > begun + 22).then_some(()));
     engine.logs_in(&first, &first_password).unwrap();
 
-    shop.must(&["rotate", "orders"]).unwrap();
+    shop.rotate("orders").unwrap();
     let (second, second_password) = published(&shop);
     assert_ne!(first, second);
     engine.logs_in(&second, &second_password).unwrap();

@@ -54,12 +54,12 @@ fn a_vault_restored_from_a_snapshot_is_seen_told_and_made_true_again() {
     let _daemon = shop.serve().unwrap();
     ready(&shop);
     for name in ["legacy", "shop-database"] {
-        shop.must(&["rotate", name]).unwrap();
+        shop.rotate(name).unwrap();
     }
     let snapshot = shop.path("raft.snapshot");
     vault.save_snapshot(&snapshot).unwrap();
     for name in ["legacy", "shop-database", "legacy"] {
-        shop.must(&["rotate", name]).unwrap();
+        shop.rotate(name).unwrap();
     }
     wait_until("the other user to be retired", Duration::from_secs(90), || {
         shop.record("shop-database").ok().filter(|record| record.get("later").is_none())
@@ -94,7 +94,7 @@ fn a_vault_restored_from_a_snapshot_is_seen_told_and_made_true_again() {
         wait_until("the proof watch to see it work again", LONG, || valid(&shop, name).filter(|valid| *valid >= 1.0));
     }
     for name in ["legacy", "shop-database"] {
-        shop.must(&["rotate", name]).unwrap();
+        shop.rotate(name).unwrap();
     }
     shop.consume("shop/legacy").unwrap();
     shop.consume("shop/database").unwrap();
@@ -129,7 +129,7 @@ fn a_password_changed_by_hand_in_the_database_is_seen_within_the_interval_and_pu
     let shop = shop();
     let _daemon = shop.serve().unwrap();
     ready(&shop);
-    shop.must(&["rotate", "legacy"]).unwrap();
+    shop.rotate("legacy").unwrap();
     wait_until("a first proof", LONG, || valid(&shop, "legacy").filter(|valid| *valid >= 1.0));
     servers().postgres().psql(&format!("ALTER ROLE \"{}\" PASSWORD 'by hand'", shop.legacy)).unwrap();
     wait_until("the proof watch", LONG, || valid(&shop, "legacy").filter(|valid| *valid < 1.0));
@@ -149,7 +149,7 @@ fn a_value_that_somebody_else_put_there_is_adopted_if_it_works_and_reported_if_n
     shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
     let _daemon = shop.serve().unwrap();
     ready(&shop);
-    shop.must(&["rotate", "legacy"]).unwrap();
+    shop.rotate("legacy").unwrap();
     let number = shop.record("legacy").unwrap()["number"].as_u64().unwrap();
 
     // Somebody changes both sides: it works, so it is theirs to keep, and people hear of it.
@@ -176,7 +176,7 @@ fn a_value_that_somebody_else_put_there_is_adopted_if_it_works_and_reported_if_n
     // A rotation that is asked for replaces somebody else's value, and says that it did.
     servers().postgres().psql(&format!("ALTER ROLE \"{}\" PASSWORD 'once more'", shop.legacy)).unwrap();
     publish_by_hand(&shop, "shop/legacy", json!({ "password": "once more" }));
-    shop.must(&["rotate", "legacy"]).unwrap();
+    shop.rotate("legacy").unwrap();
     let replaced = |mail: &Message| says(mail, "somebody else's value was replaced") || says(mail, "somebody else's value was adopted");
     assert!(smtp.wait_for(replaced, LONG).is_some());
     shop.consume("shop/legacy").unwrap();

@@ -82,7 +82,7 @@ fn a_redis_password_is_changed_on_every_node_and_survives_their_restart() {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("/shop/cache is accepted"), "{said}");
     let daemon = serve(&shop);
-    let told = shop.must(&["rotate", "cache"]).unwrap();
+    let told = shop.rotate("cache").unwrap();
     let published = shop.published("shop/cache").unwrap();
     let new = published["password"].as_str().unwrap().to_owned();
     assert_eq!(published["host"], "redis-1", "a field that was not named changed");

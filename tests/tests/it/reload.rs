@@ -128,7 +128,7 @@ fn a_renamed_secret_keeps_its_number_its_slot_and_its_fence() {
     wait_until("the old name to be gone", LONG, || status(&shop)["secrets"]["legacy"].is_null().then_some(()));
     assert_eq!(shop.metric("keyward_secret_next_due_timestamp_seconds{secret=\"legacy\",class=\"database\"} "), None);
     is_carried_over(&shop, &before);
-    shop.must(&["rotate", "old-timer"]).unwrap();
+    shop.rotate("old-timer").unwrap();
     shop.consume("shop/legacy").unwrap();
     assert_eq!(shop.record("old-timer").unwrap()["number"], 2);
     let fence = servers()

@@ -216,7 +216,7 @@ impl Planner {
     fn start(&mut self, live: &Arc<Live>, managed: &Managed, errand: Errand) {
         self.busy.insert(managed.spec.name.clone());
         let (shared, live, managed) = (Arc::clone(&self.shared), Arc::clone(live), managed.clone());
-        self.running.spawn(async move { errand::run(errand, &shared, &live, &managed).await });
+        self.running.spawn(async move { Box::pin(errand::run(errand, &shared, &live, &managed)).await });
     }
 
     fn reap(&mut self, done: Result<Done, tokio::task::JoinError>) {

@@ -24,7 +24,7 @@ fn a_lease_outlives_keyward_s_own_token_and_the_death_of_its_minting_token_is_to
     wait_until("Vault to drop its user", LONG, || (!exists(&user)).then_some(()));
     let _daemon = serve(&shop);
     is_raised(&shop, "lease-gone/orders");
-    shop.must(&["rotate", "orders"]).unwrap();
+    shop.rotate("orders").unwrap();
     let (successor, password) = lease::published(&shop);
     assert_ne!(successor, user);
     engine.logs_in(&successor, &password).unwrap();
@@ -138,7 +138,7 @@ fn under_a_trust_line_that_lets_any_password_in_nothing_is_rotated() {
     is_raised(&shop, "rotation-failed/legacy");
     postgres.set_hba(&rules("")).unwrap();
     wait_until("the old rules", LONG, || postgres.psql_as(&shop.legacy, "any", &shop.database, "SELECT 1").is_err().then_some(()));
-    shop.must(&["rotate", "legacy"]).unwrap();
+    shop.rotate("legacy").unwrap();
     shop.consume("shop/legacy").unwrap();
     assert_ne!(verifier(), before.1);
 }
