@@ -124,9 +124,12 @@ impl Cell {
     }
 
     fn judge(&mut self, threshold: u32) -> Option<u64> {
+        // The estimate costs most: it is not asked for what was said already.
+        if self.spoke.is_some_and(|spoke| (self.slot - spoke).unsigned_abs() < PANES.unsigned_abs()) {
+            return None;
+        }
         let estimate = self.estimate();
-        let has_spoken = self.spoke.is_some_and(|spoke| (self.slot - spoke).unsigned_abs() < PANES.unsigned_abs());
-        if estimate < u64::from(threshold) || has_spoken {
+        if estimate < u64::from(threshold) {
             return None;
         }
         self.spoke = Some(self.slot);
@@ -141,12 +144,19 @@ impl Cell {
     fn estimate(&self) -> u64 {
         const M: f64 = 128.0;
         const ALPHA: f64 = 0.7213 / (1.0 + 1.079 / M);
-        let (mut sum, mut empty) = (0.0, 0.0);
-        for register in 0..REGISTERS {
-            let rank = self.panes.iter().filter_map(|pane| pane.get(register)).max().copied().unwrap_or(0);
-            sum += 0.5f64.powi(i32::from(rank));
-            empty += f64::from(u8::from(rank == 0));
+        let mut ranks = [0u8; REGISTERS];
+        for pane in &self.panes {
+            for (highest, rank) in ranks.iter_mut().zip(pane) {
+                *highest = (*highest).max(*rank);
+            }
         }
+        let (mut sum, mut empty) = (0.0, 0u8);
+        for rank in ranks {
+            // One half to the power of the rank, by its exponent's bits.
+            sum += f64::from_bits((1023 - u64::from(rank)) << 52);
+            empty += u8::from(rank == 0);
+        }
+        let empty = f64::from(empty);
         let raw = ALPHA * M * M / sum;
         // Few things are counted better by how many registers they left empty.
         let estimate = if raw <= 2.5 * M && empty > 0.0 { M * (M / empty).ln() } else { raw };
