@@ -122,7 +122,8 @@ fn take_full<'a>(arguments: &[&'a str]) -> (bool, Vec<&'a str>) {
 
 fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<Command> {
     let mut test = cargo::cargo()?;
-    let arguments = if arguments.is_empty() { &["--workspace"] } else { arguments };
+    // Not the examples, which the tests include, nor the documentation's, of which there is none: rustdoc would read every crate for it.
+    let arguments = if arguments.is_empty() { &["--workspace", "--tests"] } else { arguments };
     // Options for cargo come before a `--`, which begins those for the tests themselves.
     let split = arguments.iter().position(|a| *a == "--").unwrap_or(arguments.len());
     test.arg("test").args(&arguments[..split]).args(more).args(&arguments[split..]);
@@ -209,7 +210,7 @@ mod tests {
             let command = cargo_test(arguments, &["--no-run"])?;
             Ok(command.get_args().map(|a| a.to_string_lossy().into_owned()).collect())
         };
-        assert_eq!(words(&[])?, ["test", "--workspace", "--no-run"]);
+        assert_eq!(words(&[])?, ["test", "--workspace", "--tests", "--no-run"]);
         assert_eq!(words(&["-p", "x", "--", "--exact"])?, ["test", "-p", "x", "--no-run", "--", "--exact"]);
         Ok(())
     }

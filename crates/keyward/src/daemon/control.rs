@@ -180,10 +180,12 @@ fn managed(live: &Live, name: &str) -> Result<Managed, Refusal> {
 
 async fn rotate(State(app): State<App>, ConnectInfo(peer): ConnectInfo<Peer>, Path(name): Path<String>, headers: HeaderMap) -> Response {
     let live = app.shared.live();
-    let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::rotate(&live, &managed, &person(&headers, &peer), None).await.map(|(s, w)| (managed, s, w)),
-        Err(refusal) => Err(refusal),
+    let prepared = async {
+        let managed = managed(&live, &name)?;
+        let (stored, work) = requests::rotate(&live, &managed, &person(&headers, &peer), None).await?;
+        Ok((managed, stored, work))
     };
+    let prepared = prepared.await;
     answer(app, live, prepared)
 }
 
@@ -199,19 +201,23 @@ async fn supply(
     let Some(value) = sent.and_then(|sent| Fields::parse(&sent).ok()?.text("value")) else {
         return (StatusCode::BAD_REQUEST, "the body is no supplied value").into_response();
     };
-    let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::rotate(&live, &managed, &person(&headers, &peer), Some(value)).await.map(|(s, w)| (managed, s, w)),
-        Err(refusal) => Err(refusal),
+    let prepared = async {
+        let managed = managed(&live, &name)?;
+        let (stored, work) = requests::rotate(&live, &managed, &person(&headers, &peer), Some(value)).await?;
+        Ok((managed, stored, work))
     };
+    let prepared = prepared.await;
     answer(app, live, prepared)
 }
 
 async fn resume(State(app): State<App>, Path(name): Path<String>) -> Response {
     let live = app.shared.live();
-    let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::resume(&live.engine, &managed).await.map(|(s, w)| (managed, s, w)),
-        Err(refusal) => Err(refusal),
+    let prepared = async {
+        let managed = managed(&live, &name)?;
+        let (stored, work) = requests::resume(&live.engine, &managed).await?;
+        Ok((managed, stored, work))
     };
+    let prepared = prepared.await;
     answer(app, live, prepared)
 }
 
@@ -242,12 +248,13 @@ async fn pause(
     body: Bytes,
 ) -> Response {
     let live = app.shared.live();
-    let done = match managed(&live, &name) {
-        Ok(managed) => requests::pause(&live.engine, &managed, &person(&headers, &peer), &words(&body).why).await,
-        Err(refusal) => Err(refusal),
+    let paused = async {
+        requests::pause(&live.engine, &managed(&live, &name)?, &person(&headers, &peer), &words(&body).why).await?;
+        Ok("paused")
     };
+    let paused = paused.await;
     app.shared.forget(&name);
-    at_once(done.map(|()| "paused"))
+    at_once(paused)
 }
 
 fn known_class(live: &Live, class: &str) -> Result<(), Refusal> {
@@ -265,46 +272,38 @@ async fn pause_class(
     body: Bytes,
 ) -> Response {
     let live = app.shared.live();
-    let done = match known_class(&live, &class) {
-        Ok(()) => live.engine.pause_class(&class, &person(&headers, &peer), &words(&body).why).await.map_err(Refusal::from),
-        Err(refusal) => Err(refusal),
-    };
-    at_once(done.map(|pause| {
+    let paused = async {
+        known_class(&live, &class)?;
+        let pause = live.engine.pause_class(&class, &person(&headers, &peer), &words(&body).why).await?;
         app.shared.keep_pause(&class, Some(pause));
         app.shared.wake_planner.notify_one();
-        "paused"
-    }))
+        Ok("paused")
+    };
+    at_once(paused.await)
 }
 
 async fn resume_class(State(app): State<App>, Path(class): Path<String>) -> Response {
     let live = app.shared.live();
-    let done = match known_class(&live, &class) {
-        Ok(()) => live.engine.resume_class(&class).await.map_err(Refusal::from),
-        Err(refusal) => Err(refusal),
-    };
-    at_once(done.map(|()| {
+    let resumed = async {
+        known_class(&live, &class)?;
+        live.engine.resume_class(&class).await?;
         app.shared.keep_pause(&class, None);
         app.shared.wake_planner.notify_one();
-        "resumed"
-    }))
+        Ok("resumed")
+    };
+    at_once(resumed.await)
 }
 
 async fn examine(State(app): State<App>, Path(name): Path<String>) -> Response {
     let live = app.shared.live();
-    let examined: Result<Finding, Refusal> = match managed(&live, &name) {
-        Ok(managed) => requests::examine(&live.engine, &managed).await,
-        Err(refusal) => Err(refusal),
-    };
-    Json(examined).into_response()
+    let examined = async { requests::examine(&live.engine, &managed(&live, &name)?).await };
+    Json::<Result<Finding, Refusal>>(examined.await).into_response()
 }
 
 async fn still_used(State(app): State<App>, Path(name): Path<String>) -> Response {
     let live = app.shared.live();
-    let used: Result<Vec<UseView>, Refusal> = match managed(&live, &name) {
-        Ok(managed) => requests::still_used(&live.engine, &managed).await,
-        Err(refusal) => Err(refusal),
-    };
-    Json(used).into_response()
+    let used = async { requests::still_used(&live.engine, &managed(&live, &name)?).await };
+    Json::<Result<Vec<UseView>, Refusal>>(used.await).into_response()
 }
 
 async fn reconcile(
@@ -316,10 +315,12 @@ async fn reconcile(
 ) -> Response {
     let live = app.shared.live();
     let (who, agreed) = (person(&headers, &peer), words(&body).agreed);
-    let prepared = match managed(&live, &name) {
-        Ok(managed) => requests::reconcile(&live, &managed, &who, &agreed).await.map(|(s, w)| (managed, s, w)),
-        Err(refusal) => Err(refusal),
+    let prepared = async {
+        let managed = managed(&live, &name)?;
+        let (stored, work) = requests::reconcile(&live, &managed, &who, &agreed).await?;
+        Ok((managed, stored, work))
     };
+    let prepared = prepared.await;
     answer(app, live, prepared)
 }
 
