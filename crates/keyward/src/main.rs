@@ -44,6 +44,9 @@ async fn run(cli: Cli) -> Result<Exit> {
         clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
         return Ok(Exit::Ok);
     }
+    if let Command::Man { dir } = &cli.command {
+        return commands::manual::run(Cli::command(), dir, cli.global.output);
+    }
     let environment = Environment::of_process().with_address(cli.global.address.clone());
     let Global { config: file, output: out, .. } = cli.global;
     if let Command::Audit(audit) = cli.command {
@@ -80,7 +83,13 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Policy(p) => policy::run(config, &environment, p, out).await,
         Command::Unseal(u) => unseal::run(&config, u, out).await,
         Command::Health => commands::health(&config, out).await,
-        Command::Audit(_) | Command::Secret(_) | Command::Import(_) | Command::Adopt(_) | Command::Completions { .. } => Ok(Exit::Ok), // done above, before any configuration is read
+        Command::Paths(p) => commands::paths::run(config, p, out).await,
+        Command::Audit(_)
+        | Command::Secret(_)
+        | Command::Import(_)
+        | Command::Adopt(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }
 }
 

@@ -42,6 +42,7 @@ fn a_reader_is_known_with_its_value_and_stands_in_the_report() {
         status.contains("token-till") && status.contains("the present value") && status.contains("vault-1: every read since"),
         "{status}"
     );
+    the_paths_name(&shop, &format!("{}/shop/database", shop.kv), "vault-1: every read since");
     vault
         .must("PUT", "sys/policies/acl/odd%3Cb%3Ename", Some(json!({ "policy": "path \"none/*\" { capabilities = [\"read\"] }" })))
         .unwrap();
@@ -58,4 +59,21 @@ fn a_reader_is_known_with_its_value_and_stands_in_the_report() {
     // Without a daemon the readers are still known, and nobody claims to see the present.
     let status = shop.must(&["status", "shop-database"]).unwrap();
     assert!(status.contains("token-till") && status.contains("vault-1: unknown: it is not read to its end yet"), "{status}");
+    the_paths_name(&shop, &format!("{}/shop/database", shop.kv), "vault-1: unknown: it is not read to its end yet");
+}
+
+/// `keyward paths` names the till among the readers of this path, in each of its forms.
+fn the_paths_name(shop: &Shop<'_>, path: &str, coverage: &str) {
+    let listed: Value = serde_json::from_str(&shop.must(&["paths", "--output", "json"]).unwrap()).unwrap();
+    let entry = listed["paths"].as_array().unwrap().iter().find(|entry| entry["path"] == path).unwrap();
+    let readers = entry["usage"]["readers"].as_array().unwrap();
+    assert!(readers.iter().any(|reader| reader["name"] == "token-till"), "{entry:#}");
+    assert_eq!(entry["fields"], json!(["password", "url", "username"]));
+    for (arguments, heading) in [(&["paths"][..], format!("\n{path}\n")), (&["paths", "--markdown"], format!("\n## `{path}`\n"))] {
+        let page = shop.must(arguments).unwrap();
+        let (_, rest) = page.split_once(&heading).unwrap_or_else(|| panic!("no {heading} in\n{page}"));
+        let paragraph = rest.trim_start().split("\n\n").next().unwrap();
+        let seen = paragraph.replace('`', "");
+        assert!(seen.contains("token-till from 127.0.0.1") && seen.contains(coverage), "{arguments:?}: {paragraph}");
+    }
 }

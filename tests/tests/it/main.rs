@@ -26,6 +26,7 @@ mod issued;
 mod jwt;
 mod leaks;
 mod lease;
+mod manual;
 mod matrix;
 mod pause;
 mod plan;

@@ -30,6 +30,24 @@ impl Source {
         usage.map_err(|why| output::note(&format!("Who reads {name} cannot be said: {why:#}."))).ok()
     }
 
+    /// The readers of these secrets, whenever they were rotated.
+    ///
+    /// # Errors
+    /// Neither the daemon nor its local store can be asked.
+    pub async fn all(&self, names: &[&str]) -> anyhow::Result<BTreeMap<String, SecretUsage>> {
+        let mut all = BTreeMap::new();
+        if let Some(daemon) = Daemon::find(&self.socket).await? {
+            for name in names {
+                // One that the daemon does not know is no secret of the configuration that it was started with.
+                all.extend(daemon.usage(name).await.ok().map(|usage| ((*name).to_owned(), usage)));
+            }
+            return Ok(all);
+        }
+        let readers = self.at_rest().await?;
+        all.extend(names.iter().map(|name| ((*name).to_owned(), readers.usage(name, None))));
+        Ok(all)
+    }
+
     async fn daemons(&self, name: &str) -> anyhow::Result<SecretUsage> {
         match Daemon::find(&self.socket).await? {
             Some(daemon) => daemon.usage(name).await,
@@ -38,6 +56,10 @@ impl Source {
     }
 
     async fn stored(&self, name: &str, rotated: Option<Timestamp>) -> anyhow::Result<SecretUsage> {
+        Ok(self.at_rest().await?.usage(name, rotated))
+    }
+
+    async fn at_rest(&self) -> anyhow::Result<UsageReaders> {
         let store = Sqlite::open_read_only(&self.store).await?;
         let mut nodes = BTreeMap::new();
         for node in &self.nodes {
@@ -45,7 +67,7 @@ impl Source {
             let coverage = state.and_then(|state| serde_json::from_str(state.usage_json.as_deref()?).ok());
             nodes.insert(node.clone(), coverage);
         }
-        Ok(UsageReaders::at_rest(nodes).usage(name, rotated))
+        Ok(UsageReaders::at_rest(nodes))
     }
 }
 
