@@ -6,9 +6,9 @@
 
 use crate::http::Http;
 use crate::listening::Listening;
-use crate::traffic::{Fault, Moment, Plan, Traffic};
+use crate::traffic::{Fault, Reply, Traffic, carry_out};
 use anyhow::Result;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,44 +56,20 @@ fn serve(client: TcpStream, traffic: &Traffic, way: &str, upstream: &Http) -> io
     let mut reader = BufReader::new(client);
     while let Some(call) = read_call(&mut reader)? {
         let send = || upstream.raw(&call.method, &call.target, &call.headers, &call.body).map_err(io::Error::other);
-        match traffic.note(way, &call.name(way)) {
-            None => writer.write_all(&send()?)?,
-            Some(Plan::Fault(Fault::Late(time))) => {
-                let answer = send()?;
-                std::thread::sleep(time);
-                writer.write_all(&answer)?;
-            }
-            Some(Plan::Fault(Fault::Status(status))) => {
-                let body = "{\"errors\":[\"planned by a test\"]}";
-                write!(
-                    writer,
-                    "HTTP/1.1 {status} Planned\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                )?;
-            }
-            Some(Plan::Fault(Fault::NotSent | Fault::Refused(_))) => return Ok(()),
-            Some(Plan::Fault(Fault::AnswerLost)) => return send().map(drop),
-            Some(Plan::First(act)) => {
-                act();
-                writer.write_all(&send()?)?;
-            }
-            Some(Plan::Hold(moment, barrier)) => {
-                let done = if moment == Moment::After { Some(send()?) } else { None };
-                barrier.wait();
-                let answer = done.map_or_else(send, Ok)?;
-                barrier.answered(&first_line(&answer));
-                writer.write_all(&answer)?;
-            }
-            Some(Plan::Act(moment, act)) => {
-                if moment == Moment::After {
-                    send()?;
-                }
-                act();
-                return Ok(());
-            }
+        let reply = carry_out(traffic.note(way, &call.name(way)), send, refuse, first_line)?;
+        if !reply.tell(&mut writer)? {
+            break;
         }
     }
     Ok(())
+}
+
+/// A refusal has a status over HTTP; without one, there is no answer.
+fn refuse(fault: Fault) -> Reply {
+    let Fault::Status(status) = fault else { return Reply::End(Vec::new()) };
+    let body = "{\"errors\":[\"planned by a test\"]}";
+    let head = format!("HTTP/1.1 {status} Planned\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    Reply::Answer([head.as_bytes(), body.as_bytes()].concat())
 }
 
 fn first_line(answer: &[u8]) -> String {

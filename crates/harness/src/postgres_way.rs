@@ -5,7 +5,7 @@
 
 use crate::listening::Listening;
 use crate::postgres::PostgresServer;
-use crate::traffic::{Fault, Moment, Plan, Traffic};
+use crate::traffic::{Fault, Reply, Traffic, carry_out};
 use anyhow::Result;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -101,42 +101,12 @@ impl Way<'_> {
     }
 
     fn exchange(&mut self, name: &str, question: &[u8], answer: impl Fn(&mut Self, &[u8]) -> io::Result<Vec<u8>>) -> GoesOn {
-        match self.traffic.note(WAY, name) {
-            None => {}
-            Some(Plan::First(act)) => act(),
-            Some(Plan::Fault(Fault::Late(time))) => {
-                let answer = answer(self, question)?;
-                std::thread::sleep(time);
-                return self.tell(&answer);
-            }
-            Some(Plan::Fault(Fault::Refused(state))) => {
-                self.client.write_all(&refusal(state))?;
-                return Ok(false);
-            }
-            Some(Plan::Fault(Fault::NotSent | Fault::Status(_))) => return Ok(false),
-            Some(Plan::Fault(Fault::AnswerLost)) => return answer(self, question).map(|_| false),
-            Some(Plan::Hold(moment, barrier)) => {
-                let done = if moment == Moment::After { Some(answer(self, question)?) } else { None };
-                barrier.wait();
-                let answer = done.map_or_else(|| answer(self, question), Ok)?;
-                barrier.answered("");
-                return self.tell(&answer);
-            }
-            Some(Plan::Act(moment, act)) => {
-                if moment == Moment::After {
-                    answer(self, question)?;
-                }
-                act();
-                return Ok(false);
-            }
+        let plan = self.traffic.note(WAY, name);
+        match carry_out(plan, || answer(self, question), refuse, |_| String::new())? {
+            Reply::Answer(answer) if !goes_on(&answer) => Reply::End(answer),
+            reply => reply,
         }
-        let answer = answer(self, question)?;
-        self.tell(&answer)
-    }
-
-    fn tell(&mut self, answer: &[u8]) -> GoesOn {
-        self.client.write_all(answer)?;
-        Ok(goes_on(answer))
+        .tell(&mut self.client)
     }
 
     /// The conversation of a login, up to its end; the last messages, which the client has not seen yet.
@@ -194,6 +164,11 @@ fn read_message(from: &mut TcpStream) -> io::Result<Vec<u8>> {
     let (_, body) = message.split_at_mut(5);
     from.read_exact(body)?;
     Ok(message)
+}
+
+fn refuse(fault: Fault) -> Reply {
+    let Fault::Refused(state) = fault else { return Reply::End(Vec::new()) };
+    Reply::End(refusal(state))
 }
 
 /// A server's refusal as it ends a connection.

@@ -4,7 +4,7 @@
 
 use crate::listening::Listening;
 use crate::redis::RedisServer;
-use crate::traffic::{Fault, Moment, Plan, Traffic};
+use crate::traffic::{Fault, Reply, Traffic, carry_out};
 use anyhow::Result;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -33,41 +33,22 @@ fn serve(client: TcpStream, server: TcpStream, traffic: &Traffic, way: &str) -> 
     let (mut to_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     let (mut from_client, mut from_server) = (BufReader::new(client), BufReader::new(server));
     while let Some(command) = read_value(&mut from_client)? {
-        let mut send = || -> io::Result<Vec<u8>> {
+        let send = || {
             to_server.write_all(&command)?;
             read_value(&mut from_server)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
         };
-        match traffic.note(way, &format!("{way} {}", name_of(&command))) {
-            None => to_client.write_all(&send()?)?,
-            Some(Plan::First(act)) => {
-                act();
-                to_client.write_all(&send()?)?;
-            }
-            Some(Plan::Fault(Fault::Late(time))) => {
-                let answer = send()?;
-                std::thread::sleep(time);
-                to_client.write_all(&answer)?;
-            }
-            Some(Plan::Fault(Fault::Refused(words))) => return to_client.write_all(format!("-{words}\r\n").as_bytes()),
-            Some(Plan::Fault(Fault::NotSent | Fault::Status(_))) => return Ok(()),
-            Some(Plan::Fault(Fault::AnswerLost)) => return send().map(drop),
-            Some(Plan::Hold(moment, barrier)) => {
-                let done = if moment == Moment::After { Some(send()?) } else { None };
-                barrier.wait();
-                let answer = done.map_or_else(send, Ok)?;
-                barrier.answered("");
-                to_client.write_all(&answer)?;
-            }
-            Some(Plan::Act(moment, act)) => {
-                if moment == Moment::After {
-                    send()?;
-                }
-                act();
-                return Ok(());
-            }
+        let plan = traffic.note(way, &format!("{way} {}", name_of(&command)));
+        let reply = carry_out(plan, send, refuse, |_| String::new())?;
+        if !reply.tell(&mut to_client)? {
+            break;
         }
     }
     Ok(())
+}
+
+fn refuse(fault: Fault) -> Reply {
+    let Fault::Refused(words) = fault else { return Reply::End(Vec::new()) };
+    Reply::End(format!("-{words}\r\n").into_bytes())
 }
 
 /// One value of the protocol (RESP 2 and 3) as it travels; `None` at the end of the stream.

@@ -6,6 +6,7 @@
 use crate::hold::{Barrier, Hold, hold};
 use crate::run::lock;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -62,6 +63,65 @@ pub(crate) enum Plan {
     First(Act),
     /// Held up there for as long as a test likes, and then gone on with: as if its sender had been frozen.
     Hold(Moment, Barrier),
+}
+
+/// What a way tells its client.
+pub(crate) enum Reply {
+    /// The connection goes on with this answer.
+    Answer(Vec<u8>),
+    /// These are its last words; there may be none.
+    End(Vec<u8>),
+}
+
+impl Reply {
+    /// Tells the client; whether the connection goes on.
+    pub(crate) fn tell(&self, client: &mut impl Write) -> io::Result<bool> {
+        let (Self::Answer(words) | Self::End(words)) = self;
+        client.write_all(words)?;
+        Ok(matches!(self, Self::Answer(_)))
+    }
+}
+
+/// Carries out what is planned for one exchange. `send` passes the question on and gives the server's answer; `refuse` words a status or
+/// a refusal as the protocol does; `gist` is what a test that held the exchange up may know of the answer.
+pub(crate) fn carry_out(
+    plan: Option<Plan>,
+    send: impl FnOnce() -> io::Result<Vec<u8>>,
+    refuse: impl FnOnce(Fault) -> Reply,
+    gist: impl FnOnce(&[u8]) -> String,
+) -> io::Result<Reply> {
+    match plan {
+        None => {}
+        Some(Plan::First(act)) => act(),
+        Some(Plan::Fault(Fault::Late(time))) => {
+            let answer = send()?;
+            std::thread::sleep(time);
+            return Ok(Reply::Answer(answer));
+        }
+        Some(Plan::Fault(Fault::NotSent)) => return Ok(Reply::End(Vec::new())),
+        Some(Plan::Fault(Fault::AnswerLost)) => return send().map(|_| Reply::End(Vec::new())),
+        Some(Plan::Fault(fault)) => return Ok(refuse(fault)),
+        Some(Plan::Hold(Moment::Before, barrier)) => {
+            barrier.wait();
+            let answer = send()?;
+            barrier.answered(&gist(&answer));
+            return Ok(Reply::Answer(answer));
+        }
+        Some(Plan::Hold(Moment::After, barrier)) => {
+            let answer = send()?;
+            barrier.wait();
+            barrier.answered(&gist(&answer));
+            return Ok(Reply::Answer(answer));
+        }
+        Some(Plan::Act(moment, act)) => {
+            if moment == Moment::After {
+                send()?;
+            }
+            act();
+            return Ok(Reply::End(Vec::new()));
+        }
+    }
+    send().map(Reply::Answer)
 }
 
 /// The exchange for which something is planned.
