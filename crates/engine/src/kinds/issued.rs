@@ -189,7 +189,7 @@ impl Kind for FromIssuer {
             work.label(),
             self.secret
         );
-        Err(Failure::lasting(Class::Invalid, text))
+        Err(Failure::lasting(Class::Timeout, text))
     }
 
     async fn disown(&self, made: &Draft) {

@@ -156,7 +156,7 @@ impl Kind for VaultDynamicLease {
 
     async fn recall(&self, _work: Work<'_>) -> Result<(), Failure> {
         let text = "an earlier call may have leased a credential whose answer was lost; its token is revoked, and the next try begins anew";
-        Err(Failure::lasting(Class::Invalid, text))
+        Err(Failure::lasting(Class::Timeout, text))
     }
 
     async fn act(&self, step: Step, work: Work<'_>, live: &Document) -> Result<(), Trouble> {
