@@ -3,6 +3,8 @@
 //! It never does anything: `main` and the commands act on what was typed.
 
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
 mod tests;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -13,6 +13,7 @@ mod bad_input;
 mod check;
 mod client;
 mod document;
+mod documents;
 mod emergency;
 mod environment;
 mod exported;

@@ -1,0 +1,135 @@
+//! What the documents say of commands and tests is true: the table of the guide is whole, and what is named exists.
+
+use super::Cli;
+use clap::{Command, CommandFactory};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The steps of the guide: a letter for each part of it, and how many there are.
+const STEPS: [(char, std::ops::RangeInclusive<u8>); 10] = [
+    ('I', 1..=10),
+    ('P', 0..=8),
+    ('R', 1..=10),
+    ('C', 1..=16),
+    ('A', 1..=5),
+    ('V', 1..=18),
+    ('G', 1..=14),
+    ('T', 1..=7),
+    ('B', 1..=7),
+    ('M', 1..=6),
+];
+
+/// What nobody does yet, in either column.
+const NOT_YET: &str = "not yet";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The rows of the table: the step's name, what does it here, what proves it.
+fn rows() -> Vec<(String, String, String)> {
+    let text = read(&root().join("docs/guide.md"));
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let is_step = cells[0].starts_with(|c: char| c.is_ascii_uppercase()) && cells[0].get(1..).is_some_and(|n| n.parse::<u8>().is_ok());
+        if line.starts_with('|') && is_step {
+            let [step, _, here, proof] = cells.try_into().unwrap_or_else(|_| panic!("not four cells: {line}"));
+            rows.push((step.to_owned(), here.to_owned(), proof.to_owned()));
+        }
+    }
+    rows
+}
+
+/// What stands between backquotes.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What is wrong with a command line: nothing where each of its words is a command, an option of it, or a value.
+fn trouble(words: &str) -> Option<String> {
+    let mut program = Cli::command();
+    program.build();
+    let mut command: &Command = &program;
+    for word in words.split_whitespace().skip(1).take_while(|word| !matches!(*word, "|" | ">" | "<" | "&&" | ";" | "||" | "#")) {
+        if let Some(option) = word.strip_prefix("--") {
+            let name = option.split(['=', ',', '.', ')', ':']).next().unwrap_or_default();
+            if !command.get_arguments().chain(program.get_arguments()).any(|argument| argument.get_long() == Some(name)) {
+                return Some(format!("{} has no option --{name}", command.get_name()));
+            }
+        } else if let Some(found) = command.find_subcommand(word) {
+            command = found;
+        } else if std::ptr::eq(command, &raw const program) && word != "…" {
+            return Some(format!("there is no command {word}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn the_table_has_every_step_once_and_nothing_else() {
+    let wanted: BTreeSet<String> =
+        STEPS.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |n| format!("{letter}{n}"))).collect();
+    let mut seen = BTreeMap::<String, usize>::new();
+    for (step, here, proof) in rows() {
+        *seen.entry(step.clone()).or_default() += 1;
+        assert!(here != NOT_YET || proof == NOT_YET, "{step}: what is not done is proved by nothing");
+    }
+    assert_eq!(seen.keys().cloned().collect::<BTreeSet<_>>(), wanted);
+    assert!(seen.values().all(|times| *times == 1), "a step stands there twice: {seen:?}");
+}
+
+#[test]
+fn what_the_table_names_exists() {
+    for (step, here, proof) in rows() {
+        for named in code(&here) {
+            match named.split_whitespace().next() {
+                Some("keyward") => assert_eq!((trouble(named), named.contains(' ')), (None, true), "{step}: {named}"),
+                Some("cargo") => assert!(named.starts_with("cargo xtask "), "{step}: {named}"),
+                _ => assert!(root().join(named).exists(), "{step}: there is no {named}"),
+            }
+        }
+        for test in code(&proof) {
+            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{step}: {test} names no test"));
+            let source = read(&root().join(file));
+            let (before, _) = source.split_once(&format!("fn {name}(")).unwrap_or_else(|| panic!("{step}: {file} has no test {name}"));
+            let attribute = before.trim_end().trim_end_matches("async").trim_end();
+            assert!(attribute.ends_with("test]") || attribute.ends_with(")]"), "{step}: {name} is no test");
+        }
+        assert!(here == NOT_YET || here.contains('`'), "{step}: {here}");
+        assert!(proof == NOT_YET || proof.contains("::"), "{step}: {proof}");
+    }
+}
+
+#[test]
+fn every_command_in_the_documents_exists_with_its_options() {
+    let mut pages = vec![root().join("README.md"), root().join("crates/keyward/docs/adopting.md")];
+    for folder in ["docs", "docs/runbooks", "config/recipes", "crates/audit/rules"] {
+        let files = fs::read_dir(root().join(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
+        pages.extend(files.filter_map(|file| Some(file.ok()?.path())).filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    let mut commands = 0;
+    for page in pages {
+        let text = read(&page);
+        let in_lines =
+            text.lines().map(str::trim).filter(|line| line.starts_with("keyward ")).map(|line| line.split(" #").next().unwrap_or(line));
+        for command in in_lines.chain(text.lines().flat_map(code).filter(|span| span.starts_with("keyward "))) {
+            assert_eq!(trouble(command), None, "{}: {command}", page.display());
+            commands += 1;
+        }
+    }
+    assert!(commands > 60, "{commands}");
+}
+
+#[test]
+fn what_does_not_exist_is_seen() {
+    assert_eq!(trouble("keyward rotate NAME --dry-run --output json | jq ."), None);
+    assert_eq!(trouble("keyward secret rollback PATH --to VERSION"), None);
+    assert!(trouble("keyward rotat NAME").is_some_and(|why| why.contains("no command rotat")));
+    assert!(trouble("keyward rotate --dry").is_some());
+}
