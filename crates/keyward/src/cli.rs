@@ -280,13 +280,19 @@ Examples:
     Audit(crate::commands::audit::Audit),
     /// Alerts
     #[command(subcommand, arg_required_else_help = true)]
-    Alert(Alert),
+    Alert(crate::commands::Alert),
     /// Set Vault up, from an empty server to one that Keyward can work with; can be run any number of times
     #[command(after_help = crate::commands::init::HELP)]
     Init(crate::commands::init::Init),
     /// Print the least that each role must be allowed to do, as policies
     #[command(after_help = crate::commands::policy::HELP)]
     Policy(crate::commands::policy::Policy),
+    /// Tokens of services and people
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(crate::commands::token::Token),
+    /// AppRoles of services
+    #[command(subcommand, arg_required_else_help = true)]
+    Approle(crate::commands::approle::Approle),
     /// Unseal nodes with shares from standard input
     Unseal(crate::commands::unseal::Unseal),
     /// Say whether the daemon is alive; for health checks of containers
@@ -359,16 +365,6 @@ pub struct Rotate {
     /// Do it in this process even if a daemon runs; the record in Vault keeps the two from colliding
     #[arg(long)]
     pub alone: bool,
-}
-
-/// `alert`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-pub enum Alert {
-    /// Send a test alert over every configured way, and say which arrived
-    #[command(after_help = "\
-Example:
-  keyward alert test")]
-    Test,
 }
 
 impl Cli {

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::CommandFactory;
-use keyward::cli::{Alert, Cli, Command, Exit, Global, Rotate};
+use keyward::cli::{Cli, Command, Exit, Global, Rotate};
 use keyward::commands::emergency::{self, Wish};
 use keyward::commands::init::{self, Part};
-use keyward::commands::{self, Request, check, pause, plan, policy, reconcile, rotate, status, unseal};
+use keyward::commands::{self, Request, approle, check, pause, plan, policy, reconcile, rotate, status, token, unseal};
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -75,12 +75,14 @@ async fn run(cli: Cli) -> Result<Exit> {
             let value = rotate::read_value(&name)?;
             rotate::run(config, &environment, &name, Request::Supply(value), alone, out).await
         }
-        Command::Alert(Alert::Test) => commands::alert_test(&config, &environment, out).await,
+        Command::Alert(commands::Alert::Test) => commands::alert_test(&config, &environment, out).await,
         Command::Init(i) => match i.only {
             Some(Part::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
             None => init::run(config, &environment, i.wish, out).await,
         },
         Command::Policy(p) => policy::run(config, &environment, p, out).await,
+        Command::Token(t) => token::run(config, &environment, t, out).await,
+        Command::Approle(a) => approle::run(config, &environment, a, out).await,
         Command::Unseal(u) => unseal::run(&config, u, out).await,
         Command::Health => commands::health(&config, out).await,
         Command::Paths(p) => commands::paths::run(config, p, out).await,

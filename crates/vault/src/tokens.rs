@@ -4,7 +4,7 @@
 
 use crate::call::{Call, Raw, checked, seconds};
 use crate::client::{Client, valid_token};
-use crate::token::{AuthData, Login, LookupData, RenewData, Renewed, TokenInfo, wiped};
+use crate::token::{AuthData, Login, LookupData, TokenInfo, wiped};
 use crate::{Kind, VaultError};
 use keyward_secret::{Fields, Secret};
 use rustify::enums::RequestMethod;
@@ -140,18 +140,6 @@ impl Client {
         match self.run(call).await {
             Err(error) if is_gone(&error) => Ok(None),
             other => Ok(Some(other?.data::<LookupData>(&attempted)?.into())),
-        }
-    }
-
-    /// Renews a token that is not ours; `None` when it is dead: an expired token cannot be brought back.
-    pub async fn renew_other(&self, token: &Secret) -> Result<Option<Renewed>, VaultError> {
-        let (token, body) = named(token)?;
-        // Renewing twice does no more than renewing once.
-        let call = Call::read(Raw::new(RequestMethod::POST, "auth/token/renew").body(wiped(&body))).hide(&token);
-        let attempted = call.attempted.clone();
-        match self.run(call).await {
-            Err(error) if is_gone(&error) => Ok(None),
-            other => Ok(Some(other?.auth::<RenewData>(&attempted)?.into())),
         }
     }
 }

@@ -137,6 +137,11 @@ key = "{transit}/keys/orders"
         self.dir.path().join(name)
     }
 
+    /// From now on with another token; empty: with none, so that Keyward's own login is used.
+    pub fn use_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(keyward_binary());
         command

@@ -3,6 +3,7 @@
 
 pub mod adopt;
 mod alone;
+pub mod approle;
 pub mod audit;
 pub mod by_hand;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod rotate;
 pub mod secret;
 mod setup;
 pub mod status;
+pub mod token;
 pub mod unseal;
 mod usage;
 
@@ -30,7 +32,7 @@ pub use alone::Alone;
 pub use daemon_client::{Daemon, person};
 pub use hand::Request;
 pub use output::{Output, json, line, note, table};
-pub use setup::{alert_test, health, init_postgres};
+pub use setup::{Alert, alert_test, health, init_postgres};
 
 use crate::cli::Exit;
 use keyward_engine::Class;

@@ -8,8 +8,19 @@ use crate::config::{Admin, Config, Environment};
 use crate::daemon::telling;
 use crate::ports::POSTGRES_LIMIT;
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 use keyward_targets::postgres::{self as target, Installed};
 use std::time::Duration;
+
+/// `alert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Alert {
+    /// Send a test alert over every configured way, and say which arrived
+    #[command(after_help = "\
+Example:
+  keyward alert test")]
+    Test,
+}
 
 /// Sends a test notice by every configured way and says how each went.
 ///

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_hours(24 * 3_660);
 const UNITS: [(&str, u64); 6] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
 /// A duration above zero, at most ten years; else the end of a sentence on what is wrong.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let cure = || format!("must be a duration such as \"90s\", \"5m\", \"24h\" or \"5d\", not \"{text}\"");
     let mut milliseconds: u64 = 0;
     let mut rest = text.trim();
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// As people write it: the largest units first, nothing lost down to milliseconds.
-pub(super) fn show(duration: Duration) -> String {
+pub fn show(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     // Weeks are read but not written: people compare days.

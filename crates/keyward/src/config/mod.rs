@@ -25,6 +25,7 @@ mod vault;
 pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
 pub use audit::{AuditConfig, Evidence};
 pub use class::Class;
+pub use duration::{parse as parse_duration, show as show_duration};
 pub use environment::Environment;
 pub use init::{Access, InitConfig, InitConnection, InitRole, InitRoleKind};
 pub use kind::KindConfig;

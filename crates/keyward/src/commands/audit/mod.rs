@@ -1,6 +1,6 @@
 //! `audit`: what can be asked of audit logs and of what the daemon saw in them. Never changes anything.
 
-mod archive;
+pub(super) mod archive;
 mod evidence;
 mod explain;
 mod replay;

@@ -63,6 +63,7 @@ async fn vault_and_secrets(alone: Arc<Alone>, environment: &Environment, report:
         report.add("Permissions", permissions(&alone).await);
         report.add("Records", mounts::records(client, &config.vault.record_mount).await);
         audit.extend(audit_devices(client).await);
+        report.add("Leases", leases(client).await.into_iter().collect());
     } else {
         report.add("Permissions", vec![Finding::unknown("what the token may do, and where things are mounted: Vault could not be asked")]);
     }
@@ -92,6 +93,20 @@ async fn permissions(alone: &Alone) -> Vec<Finding> {
         Err(error) => findings.push(Finding::failed("what the token may do", &failure_of(&error))),
     }
     findings
+}
+
+/// Users in databases that Vault wanted to remove and could not.
+async fn leases(client: &Client) -> Option<Finding> {
+    match client.irrevocable_leases().await {
+        Ok(0) => Some(Finding::well("there is no lease that Vault could not revoke")),
+        Ok(count) => Some(
+            Finding::warning(format!("Vault has given up revoking {count} leases: their users live on in the databases"))
+                .cure("see why (vault read sys/leases type=irrevocable), mend it, then: vault lease revoke LEASE"),
+        ),
+        // Said by the permissions.
+        Err(error) if error.kind == Kind::Denied => None,
+        Err(error) => Some(Finding::failed("leases that could not be revoked", &failure_of(&error))),
+    }
 }
 
 /// Whether Vault audits at all, which few tokens may see.

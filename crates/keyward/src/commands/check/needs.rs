@@ -65,7 +65,7 @@ pub fn needs(config: &Config, places: &BTreeMap<String, Place>) -> Vec<Need> {
     let mut all = Gathered::default();
     all.add("auth/token/lookup-self", &["read"], "to know how long the token lives");
     all.add("auth/token/renew-self", &["update"], "to keep the token alive");
-    all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke");
+    all.option("sys/leases/count", &["read"], "to see leases that Vault could not revoke (keyward check)");
     if config.vault.nodes.iter().any(|node| node.audit_log.is_some()) {
         all.option("sys/audit-hash/file", &["update"], "to tell Keyward's own calls in the audit log from others'");
     }

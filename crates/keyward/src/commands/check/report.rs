@@ -102,12 +102,18 @@ pub struct Group {
 pub struct Report {
     out: Output,
     groups: Vec<Group>,
+    heads: [&'static str; 2],
 }
 
 impl Report {
     /// Nothing found yet.
     pub fn new(out: Output) -> Self {
-        Self { out, groups: Vec::new() }
+        Self::saying(out, "This configuration can work", "This configuration cannot work yet")
+    }
+
+    /// Nothing found yet; what is said in the end where nothing is wrong, and where something is.
+    pub fn saying(out: Output, well: &'static str, wrong: &'static str) -> Self {
+        Self { out, groups: Vec::new(), heads: [well, wrong] }
     }
 
     /// Adds a group; an empty one says nothing.
@@ -126,7 +132,7 @@ impl Report {
     pub fn finish(self) -> Exit {
         let exit = exit(&self.groups);
         match self.out {
-            Output::Text => output::line(&summary(&self.groups)),
+            Output::Text => output::line(&summary(&self.groups, self.heads)),
             Output::Json => output::json(&serde_json::json!({ "ok": exit == Exit::Ok, "groups": self.groups })),
         }
         exit
@@ -150,7 +156,7 @@ fn count(groups: &[Group], mark: Mark) -> usize {
     groups.iter().flat_map(|g| &g.findings).filter(|f| f.mark == mark).count()
 }
 
-fn summary(groups: &[Group]) -> String {
+fn summary(groups: &[Group], [well, not_well]: [&str; 2]) -> String {
     let things = |n: usize, rest: &str| format!("{n} thing{} {rest}", if n == 1 { "" } else { "s" });
     let (wrong, warnings, unknown) = (count(groups, Mark::Wrong), count(groups, Mark::Warning), count(groups, Mark::Unknown));
     let mut parts = Vec::new();
@@ -163,7 +169,7 @@ fn summary(groups: &[Group]) -> String {
     if unknown > 0 {
         parts.push(things(unknown, "unknown (?)"));
     }
-    let head = if wrong == 0 { "This configuration can work" } else { "This configuration cannot work yet" };
+    let head = if wrong == 0 { well } else { not_well };
     if parts.is_empty() { format!("{head}.") } else { format!("{head}: {}.", parts.join(", ")) }
 }
 
@@ -216,10 +222,11 @@ mod tests {
 
     #[test]
     fn the_summary_counts() {
-        assert_eq!(summary(&groups(vec![Finding::well("v")])), "This configuration can work.");
+        let heads = ["This configuration can work", "This configuration cannot work yet"];
+        assert_eq!(summary(&groups(vec![Finding::well("v")]), heads), "This configuration can work.");
         let some = groups(vec![Finding::wrong("a"), Finding::warning("b"), Finding::warning("c"), Finding::unknown("d")]);
         assert_eq!(
-            summary(&some),
+            summary(&some, heads),
             "This configuration cannot work yet: 1 thing cannot work (✗), 2 things to look at (!), 1 thing unknown (?)."
         );
     }

@@ -10,7 +10,7 @@
 mod apply;
 pub(super) mod files;
 mod gather;
-mod plan;
+pub(super) mod plan;
 mod server;
 mod shares;
 pub(super) mod wanted;

@@ -168,7 +168,8 @@ fn mounted(path: &str, kind: &str, is_kv: bool, there: Option<&(String, Option<u
     }
 }
 
-fn compared(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Verdict {
+/// Compares the fields that are wanted, and no other.
+pub fn compared(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Verdict {
     let differences: Vec<String> = wanted
         .iter()
         .filter(|(name, value)| !is_same(value, there.get(*name).unwrap_or(&Value::Null)))

@@ -226,6 +226,14 @@ fn policies(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
             policy(role.policy(config), written(&before), written(&after))
         })
         .collect();
+    // Whoever may use it hands out tokens of these two policies without having what they grant.
+    let services = services(config);
+    let body = object(json!({
+        "allowed_policies": [Role::Backend.policy(config), Role::Rotation.policy(config)], "orphan": true, "renewable": true,
+        "token_period": LEASE_PERIOD.as_secs(), "token_no_default_policy": true,
+    }));
+    let thing = Thing::Object { path: format!("auth/token/roles/{services}"), body, at_first: Map::new(), has_create: true, rotates: None };
+    items.push(item(format!("token role {services}"), thing));
     for secret in &config.secrets {
         if let KindConfig::VaultDynamicLease(k) = &secret.kind {
             let text = format!(
@@ -246,6 +254,11 @@ fn policies(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
         }
     }
     items
+}
+
+/// The token role for services' tokens.
+pub fn services(config: &Config) -> String {
+    format!("{}-services", config.init.name)
 }
 
 fn policy(name: String, text: String, narrower: String) -> Item {

@@ -222,6 +222,7 @@ fn admin(config: &Config, lines: &mut Lines) {
         }
     }
     lines.add("auth/token/lookup-self", &["read"], "to see whose token it is");
+    lines.add("auth/token/lookup", &["update"], "to see whose a token in a file is (keyward token lookup)");
     lines.add("auth/token/accessors", &["list", "sudo"], "to list all tokens by their accessors");
     for (what, why) in [
         ("lookup", "to see whose token an accessor is"),
@@ -230,6 +231,7 @@ fn admin(config: &Config, lines: &mut Lines) {
     ] {
         lines.add(format!("auth/token/{what}-accessor"), &["update"], why);
     }
+    lines.add(format!("auth/token/create/{}", wanted::services(config)), &["update"], "to make tokens for services");
     lines.add("sys/policies/acl", &["list"], "to look through all policies (keyward policy audit)");
     lines.add("sys/policies/acl/*", &["read"], "to look through all policies (keyward policy audit)");
     lines.add("sys/capabilities-self", &["update"], "to compare a token with its policy (keyward policy check)");

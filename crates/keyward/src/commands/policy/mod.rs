@@ -1,6 +1,9 @@
 //! `policy`: what roles of an organisation must be allowed to do, as policies.
 
+mod audit;
+mod check;
 pub(super) mod grants;
+pub(super) mod hcl;
 mod known;
 
 use super::alone::Alone;
@@ -9,7 +12,7 @@ use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::session;
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 pub use grants::Role;
 
 /// What `keyward help policy` says at its end.
@@ -20,21 +23,44 @@ where paths are mounted, what exists already and what keys are for; without one 
 Examples:
   keyward policy keyward                       for the daemon
   keyward policy backend | vault policy write backend -
+  keyward policy check                         whether the daemon's login has that, and what it has besides
+  keyward policy audit                         what is too wide, without end, or used by nobody
   keyward policy --output json";
 
 /// `policy`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Policy {
+    /// Something else than printing
+    #[command(subcommand)]
+    pub other: Option<Other>,
     /// Whose policy; without it, all
     #[arg(value_enum)]
     pub role: Option<Role>,
 }
 
-/// Prints the policies.
+/// What can be done with policies besides printing them.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Other {
+    /// Compare what a token may do with what its role needs
+    Check(check::Check),
+    /// Look through all policies, tokens and the audit log for rights that are too wide, without end, or unused
+    Audit(audit::Audit),
+}
+
+/// Prints the policies, compares them, or looks through all that there are.
 ///
 /// # Errors
-/// No client for Vault can be made.
+/// No client for Vault can be made, or Vault refuses.
 pub async fn run(config: Config, environment: &Environment, wish: Policy, out: Output) -> Result<Exit> {
+    match wish.other {
+        None => print(config, environment, wish.role, out).await,
+        Some(Other::Check(check)) => check::run(config, environment, check, out).await,
+        Some(Other::Audit(audit)) => audit::run(config, environment, audit, out).await,
+    }
+}
+
+async fn print(config: Config, environment: &Environment, role: Option<Role>, out: Output) -> Result<Exit> {
     let alone = Alone::offline(config, environment)?;
     let config = &alone.live.config;
     let known = match session::personal_credentials(&config.vault, environment) {
@@ -44,18 +70,18 @@ pub async fn run(config: Config, environment: &Environment, wish: Policy, out: O
             known::guess(config)
         }
     };
-    let roles = wish.role.map_or_else(|| Role::ALL.to_vec(), |role| vec![role]);
+    let roles = role.map_or_else(|| Role::ALL.to_vec(), |role| vec![role]);
     let mut documents = Vec::new();
-    for role in roles {
-        let grants = grants::grants(role, config, &known);
-        let text = grants::text(role, &grants);
+    for each in roles {
+        let grants = grants::grants(each, config, &known);
+        let text = grants::text(each, &grants);
         if out == Output::Text {
-            let title = if wish.role.is_none() { format!("# ---- {} ----\n", role.policy(config)) } else { String::new() };
+            let title = if role.is_none() { format!("# ---- {} ----\n", each.policy(config)) } else { String::new() };
             output::line(&format!("{title}{}", text.trim_end()));
         }
         let paths: Vec<_> =
             grants.iter().map(|g| serde_json::json!({ "path": g.path, "capabilities": g.capabilities, "why": g.why })).collect();
-        documents.push(serde_json::json!({ "role": role.name(), "policy": role.policy(config), "paths": paths, "text": text }));
+        documents.push(serde_json::json!({ "role": each.name(), "policy": each.policy(config), "paths": paths, "text": text }));
     }
     if out == Output::Json {
         output::json(&documents);

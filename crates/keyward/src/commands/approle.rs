@@ -1,0 +1,245 @@
+//! `approle`: making a role for a service, and giving it another secret id. A secret id goes out wrapped or into a file, never onto the screen.
+
+use super::alone::Alone;
+use super::init::{files, plan};
+use super::output::{self, Output};
+use crate::cli::Exit;
+use crate::config::{Config, Environment, KindConfig, parse_duration};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use keyward_secret::Secret;
+use keyward_vault::Client;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is noted with secret ids that are made here, so that people see where they come from.
+const MADE_BY: (&str, &str) = ("made_by", "keyward approle");
+
+/// `approle`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Approle {
+    /// Make a role, or make it what is said; and hand over a first secret id if there is none
+    #[command(after_help = "\
+Its tokens have a period: renewed within each they live for ever. The role id is no secret by itself and is shown; the secret id is handed
+over wrapped (the default, for 5 minutes) or in a file. A second run says what is unchanged, and makes no second secret id.
+
+Example:
+  keyward approle create billing --policy keyward-backend --bound-cidr 192.0.2.0/24 --to /run/billing/secret-id")]
+    Create(Create),
+    /// Make another secret id, prove it by a login, hand it over, and end the old ones if that is said
+    #[command(after_help = "\
+Without --end-old the old secret ids stay valid, and are listed by their accessors: end them when the service has taken the new one. For
+one that rotates by itself, write [[secret]] with kind = \"approle-secret-id\".
+
+Examples:
+  keyward approle rotate billing --to /run/billing/secret-id
+  keyward approle rotate billing --wrap 10m --end-old")]
+    Rotate(Rotate),
+}
+
+/// Which role, and where its secret id goes.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// The role
+    pub role: String,
+    /// Where AppRole is mounted
+    #[arg(long, value_name = "PATH", default_value = "approle")]
+    pub mount: String,
+    /// Hand the secret id over wrapped: how long it can be unwrapped
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    pub wrap: Duration,
+    /// Hand it over in this file, of mode 0600, in place of wrapped
+    #[arg(long, value_name = "FILE", conflicts_with = "wrap")]
+    pub to: Option<PathBuf>,
+}
+
+/// `approle create`.
+#[derive(Args, Clone, Debug)]
+pub struct Create {
+    /// Which, and where to
+    #[command(flatten)]
+    pub target: Target,
+    /// What its tokens may do; once per policy
+    #[arg(long, value_name = "NAME", required = true)]
+    pub policy: Vec<String>,
+    /// Every renewal sets the life of its tokens to this
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+    pub period: Duration,
+    /// From where it may be used; once per network
+    #[arg(long, value_name = "CIDR")]
+    pub bound_cidr: Vec<String>,
+    /// How long a secret id lives; without it, until it is ended
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub secret_id_ttl: Option<Duration>,
+}
+
+/// `approle rotate`.
+#[derive(Args, Clone, Debug)]
+pub struct Rotate {
+    /// Which, and where to
+    #[command(flatten)]
+    pub target: Target,
+    /// End all older secret ids of the role, once the new one is handed over
+    #[arg(long)]
+    pub end_old: bool,
+}
+
+/// Does it.
+///
+/// # Errors
+/// No login, or Vault's refusal.
+pub async fn run(config: Config, environment: &Environment, wish: Approle, out: Output) -> Result<Exit> {
+    let alone = Alone::log_in(config, environment).await?;
+    let client = alone.live.vault.client();
+    match wish {
+        Approle::Create(create) => make(client, create, out).await,
+        Approle::Rotate(rotate) => {
+            refuse_managed(&alone.live.config, &rotate.target)?;
+            another(client, rotate, out).await
+        }
+    }
+}
+
+/// What the daemon rotates has a record; a secret id made beside it would be ended as an orphan, or end the daemon's.
+fn refuse_managed(config: &Config, target: &Target) -> Result<()> {
+    let is_it = |kind: &KindConfig| matches!(kind, KindConfig::ApproleSecretId(k) if k.mount == target.mount && k.role == target.role);
+    match config.secrets.iter().find(|secret| is_it(&secret.kind)) {
+        Some(secret) => bail!("this role's secret id is the secret {}; rotate that: keyward rotate {}", secret.name, secret.name),
+        None => Ok(()),
+    }
+}
+
+async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
+    if wish.policy.iter().any(|policy| policy == "root") {
+        bail!("an AppRole cannot have the policy root; name what it needs: `keyward policy` prints it");
+    }
+    let Target { role, mount, .. } = &wish.target;
+    let path = format!("auth/{mount}/role/{role}");
+    let body = json!({
+        "token_policies": wish.policy, "token_period": wish.period.as_secs(), "token_no_default_policy": true, "bind_secret_id": true,
+        "token_bound_cidrs": wish.bound_cidr, "secret_id_bound_cidrs": wish.bound_cidr,
+        "secret_id_ttl": wish.secret_id_ttl.map_or(0, |ttl| ttl.as_secs()),
+    });
+    let body: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
+    let verdict = match client.object(&path).await? {
+        None => plan::Verdict::Create,
+        Some(there) => plan::compared(&body, &there),
+    };
+    if verdict.is_change() {
+        client.put_object(&path, &body, None).await?;
+    }
+    let role_id = client.approle_role_id(mount, role).await?;
+    let has_ids = !client.secret_id_accessors(mount, role).await?.is_empty();
+    let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id).await?) };
+    let state = match verdict.state() {
+        plan::State::Created => "created",
+        plan::State::Changed => "changed",
+        _ => "unchanged",
+    };
+    match out {
+        Output::Json => output::json(&json!({
+            "role": path, "state": state, "details": verdict.details(), "role_id": role_id,
+            "secret_id": handed.as_ref().map(Handed::json),
+        })),
+        Output::Text => {
+            output::note(&format!("{state}: {path}"));
+            verdict.details().iter().for_each(|detail| output::note(&format!("  {detail}")));
+            output::note(&format!("role id: {role_id}"));
+            match &handed {
+                Some(handed) => handed.tell(),
+                None => output::note("it has a secret id already; another one: keyward approle rotate"),
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
+    let Target { role, mount, .. } = &wish.target;
+    let role_id = client.approle_role_id(mount, role).await.with_context(|| format!("there is no role {role} at auth/{mount}"))?;
+    let old = client.secret_id_accessors(mount, role).await?;
+    let handed = hand_over(client, &wish.target, &role_id).await?;
+    let mut ended = Vec::new();
+    if wish.end_old {
+        for accessor in &old {
+            client.destroy_secret_id(mount, role, accessor).await?;
+            ended.push(accessor.clone());
+        }
+    }
+    let left: Vec<&String> = old.iter().filter(|accessor| !ended.contains(accessor)).collect();
+    match out {
+        Output::Json => {
+            output::json(&json!({ "changed": "secret id created", "secret_id": handed.json(), "ended": ended, "still_valid": left }));
+        }
+        Output::Text => {
+            handed.tell();
+            for accessor in &ended {
+                output::note(&format!("ended: {accessor}"));
+            }
+            for accessor in left {
+                output::note(&format!("still valid: {accessor}; end it with --end-old when the service has the new one"));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// A secret id on its way to its service.
+struct Handed {
+    accessor: String,
+    wrapping: Option<Secret>,
+    file: Option<PathBuf>,
+    is_proved: bool,
+}
+
+impl Handed {
+    fn json(&self) -> Value {
+        json!({
+            "accessor": self.accessor, "wrapping_token": self.wrapping.as_ref().map(Secret::expose), "file": self.file, "proved_by_login": self.is_proved,
+        })
+    }
+
+    fn tell(&self) {
+        let how = match &self.file {
+            Some(file) => format!("it has logged in, and is in {}", file.display()),
+            None => "whoever unwraps this first has it; if that fails, somebody else did: end it by its accessor".to_owned(),
+        };
+        output::note(&format!("A secret id was made: accessor {}; {how}.", self.accessor));
+        if let Some(token) = &self.wrapping {
+            output::line(token.expose());
+        }
+    }
+}
+
+/// Into a file it goes after it has logged in; wrapped, nobody but its owner can try it.
+async fn hand_over(client: &Client, target: &Target, role_id: &str) -> Result<Handed> {
+    let Target { role, mount, .. } = target;
+    let metadata = BTreeMap::from([(MADE_BY.0.to_owned(), MADE_BY.1.to_owned())]);
+    let Some(file) = &target.to else {
+        let wrapped = client.new_secret_id_wrapped(mount, role, &metadata, target.wrap).await?;
+        return Ok(Handed { accessor: wrapped.accessor, wrapping: Some(wrapped.token), file: None, is_proved: false });
+    };
+    files::outside_work_trees(file.parent().unwrap_or(file))?;
+    let made = client.new_secret_id(mount, role, &metadata).await?;
+    let delivered = prove_and_write(client, target, role_id, &made.secret_id, file).await;
+    match delivered {
+        Ok(is_proved) => Ok(Handed { accessor: made.accessor, wrapping: None, file: Some(file.clone()), is_proved }),
+        Err(error) => {
+            // One that nobody has is ended, not left.
+            client
+                .destroy_secret_id(mount, role, &made.accessor)
+                .await
+                .context("a secret id that could not be handed over could not be ended either")?;
+            Err(error)
+        }
+    }
+}
+
+async fn prove_and_write(client: &Client, target: &Target, role_id: &str, secret_id: &Secret, file: &std::path::Path) -> Result<bool> {
+    let login = client.approle_login(&target.mount, role_id, secret_id).await.context("the new secret id does not log in from here")?;
+    client.revoke_accessor(&login.accessor).await.context("the token of the proof could not be given back")?;
+    files::write_private(file, secret_id)?;
+    Ok(true)
+}

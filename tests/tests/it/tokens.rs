@@ -1,0 +1,113 @@
+//! `keyward token` and `keyward approle`: made, handed over without being seen, looked up, renewed, ended.
+
+use crate::init_world::World;
+use keyward_harness::{servers, unique};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+fn world_with_policy() -> (World, String) {
+    let vault = servers().vault();
+    let policy = unique("service");
+    vault
+        .must("PUT", &format!("sys/policies/acl/{policy}"), Some(json!({ "policy": "path \"x\" { capabilities = [\"read\"] }" })))
+        .unwrap();
+    (World::on(&vault.address, vault, ""), policy)
+}
+
+#[test]
+fn a_service_gets_a_periodic_orphan_that_nobody_saw() {
+    let vault = servers().vault();
+    let (world, policy) = world_with_policy();
+    let (code, made) = world.json(&["token", "create", "--policy", &policy, "--used-every", "7d"]);
+    assert_eq!(code, Some(0), "{made:#}");
+    let warnings = made["warnings"].to_string();
+    for part in ["you work with a root token", "dies 1d after it was last renewed", "used every 7d only, it is dead by the second time"] {
+        assert!(warnings.contains(part), "{part} is not in {warnings}");
+    }
+    let unwrapped = vault.api_as(made["wrapping_token"].as_str().unwrap(), "POST", "sys/wrapping/unwrap", None).unwrap().1;
+    let token = unwrapped["auth"]["client_token"].as_str().unwrap();
+    let info = vault.api_as(&vault.root_token, "POST", "auth/token/lookup", Some(json!({ "token": token }))).unwrap().1;
+    assert_eq!((info["data"]["period"].clone(), info["data"]["orphan"].clone()), (json!(86_400), json!(true)), "{info:#}");
+    assert_eq!(info["data"]["policies"], json!([policy]), "no default policy");
+
+    // By standard input, and never shown.
+    let shown = world.with_input(&["token", "lookup", "--stdin", "--output", "json"], token);
+    let answer: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(answer["accessor"], info["data"]["accessor"]);
+    assert!(!format!("{shown:?}").contains(token));
+    let renewed = world.with_input(&["token", "renew", "--stdin"], token);
+    assert!(renewed.code == Some(0) && renewed.out.contains("was renewed"), "{renewed:?}");
+    let listed = world.run(&["token", "list", "--within", "2d"]);
+    let accessor = answer["accessor"].as_str().unwrap();
+    assert!(
+        listed.code == Some(1)
+            && listed.out.contains("Root tokens")
+            && listed.out.contains(&format!("keyward token renew --accessor {accessor}")),
+        "{listed:?}"
+    );
+    let ended = world.run(&["token", "revoke", "--accessor", accessor]);
+    assert!(ended.code == Some(0) && ended.out.contains("token revoked"), "{ended:?}");
+    // A dead token is told from a refusal, and cannot be brought back.
+    let dead = world.with_input(&["token", "renew", "--stdin"], token);
+    assert!(dead.code == Some(1) && dead.error().contains("cannot be renewed"), "{dead:?}");
+    let again = world.run(&["token", "revoke", "--accessor", accessor]);
+    assert!(again.code == Some(0) && again.out.contains("dead already"), "{again:?}");
+}
+
+#[test]
+fn no_root_token_is_made_and_none_by_accident() {
+    let (world, policy) = world_with_policy();
+    assert!(world.run(&["token", "create", "--policy", "root"]).error().contains("no root token is made here"));
+    assert!(world.run(&["token", "create"]).error().contains("say what it may do"));
+    fs::create_dir_all(world.path("tree/.git")).unwrap();
+    let inside = world.path("tree/token");
+    assert!(
+        world.run(&["token", "create", "--policy", &policy, "--to", inside.to_str().unwrap()]).error().contains("inside the work tree")
+    );
+    let (file, child) = (world.path("token"), ["token", "create", "--child", "--policy", &policy, "--to"]);
+    let (code, made) = world.json(&[child.as_slice(), &[file.to_str().unwrap()]].concat());
+    assert_eq!(code, Some(0), "{made:#}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(made["wrapping_token"].is_null() && !made.to_string().contains(fs::read_to_string(&file).unwrap().trim()));
+    let info = world.json(&["token", "lookup", "--file", file.to_str().unwrap()]).1;
+    assert_eq!((info["orphan"].clone(), info["accessor"].clone()), (json!(false), made["accessor"].clone()));
+}
+
+#[test]
+fn a_role_is_made_once_and_gets_another_secret_id_that_logs_in() {
+    let vault = servers().vault();
+    let (world, policy) = world_with_policy();
+    let (mount, role) = (unique("approle"), unique("billing"));
+    vault.must("POST", &format!("sys/auth/{mount}"), Some(json!({ "type": "approle" }))).unwrap();
+    let (first, second) = (world.path("secret-id-1"), world.path("secret-id-2"));
+    let create = ["approle", "create", &role, "--mount", &mount, "--policy", &policy, "--to", first.to_str().unwrap()];
+    let (code, made) = world.json(&create);
+    assert_eq!(
+        (code, made["state"].clone(), made["secret_id"]["proved_by_login"].clone()),
+        (Some(0), json!("created"), json!(true)),
+        "{made:#}"
+    );
+    let again = world.json(&create).1;
+    assert_eq!((again["state"].clone(), again["secret_id"].clone()), (json!("unchanged"), Value::Null), "{again:#}");
+    let login = |file: &std::path::Path| {
+        let body = json!({ "role_id": made["role_id"], "secret_id": fs::read_to_string(file).unwrap().trim() });
+        vault.api_as("", "POST", &format!("auth/{mount}/login"), Some(body)).unwrap()
+    };
+    let (status, answer) = login(&first);
+    assert_eq!(
+        (status, answer["auth"]["lease_duration"].clone(), answer["auth"]["policies"].clone()),
+        (200, json!(86_400), json!([policy]))
+    );
+    let rotate = |more: &[&str]| world.json(&[["approle", "rotate", role.as_str(), "--mount", mount.as_str()].as_slice(), more].concat()).1;
+    let beside = rotate(&["--to", second.to_str().unwrap()]);
+    assert_eq!(beside["still_valid"], json!([made["secret_id"]["accessor"]]), "{beside:#}");
+    assert_eq!((login(&first).0, login(&second).0), (200, 200));
+    let last = rotate(&["--end-old"]);
+    assert_eq!(last["ended"].as_array().unwrap().len(), 2, "{last:#}");
+    assert!(login(&first).0 >= 400 && login(&second).0 >= 400);
+    let unwrapped = vault.api_as(last["secret_id"]["wrapping_token"].as_str().unwrap(), "POST", "sys/wrapping/unwrap", None).unwrap();
+    assert_eq!(unwrapped.0, 200);
+    let ended = world.run(&["approle", "create", &role, "--mount", &mount, "--policy", "root"]);
+    assert!(ended.error().contains("cannot have the policy root"), "{ended:?}");
+}
