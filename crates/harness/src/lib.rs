@@ -52,7 +52,7 @@ pub use packages::{hvac_python, logrotate};
 pub use postgres::{Held, PostgresServer};
 pub use postgres_proxy::PostgresProxy;
 pub use postgres_way::PostgresWay;
-pub use process::{Process, Signal, Stop};
+pub use process::{Process, Signal, Stop, clean_command};
 pub use prometheus::{AlertmanagerServer, PrometheusServer};
 pub use random::unique;
 pub use redis::{RedisServer, RedisUsers};

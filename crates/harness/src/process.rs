@@ -140,7 +140,7 @@ pub(crate) fn end(child: &mut Child, stop: Stop) {
 }
 
 /// A command with an environment of its own: what the caller's shell sets for Vault, PostgreSQL or Python must not reach a server.
-pub(crate) fn clean_command(program: impl AsRef<std::ffi::OsStr>, dir: &Path) -> Command {
+pub fn clean_command(program: impl AsRef<std::ffi::OsStr>, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C.UTF-8").env("HOME", dir);
     command.current_dir(dir);

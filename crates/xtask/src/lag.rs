@@ -8,12 +8,14 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
-use keyward_harness::{PostgresServer, Process, Shop, SmtpServer, Stop, VaultOptions, VaultServer, Wishes, packages, say, wait_until};
+use keyward_harness::{
+    PostgresServer, Process, Shop, SmtpServer, Stop, VaultOptions, VaultServer, Wishes, clean_command, packages, say, wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::cargo;
@@ -71,10 +73,9 @@ pub(crate) fn run() -> Result<()> {
 
 /// The released program on a shop's configuration.
 fn serve(shop: &Shop<'_>) -> Result<Process> {
-    let as_built = shop.command(&["serve"]);
-    let mut command = Command::new(cargo::target()?.join("release/keyward"));
-    command.args(as_built.get_args()).env_clear().envs(as_built.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(&shop.dir).stdout(Stdio::null()).stderr(File::create(shop.log_path()).context("make the daemon's log")?);
+    let mut command = clean_command(cargo::target()?.join("release/keyward"), &shop.dir);
+    command.arg("--config").arg(&shop.config).arg("serve");
+    command.stdout(Stdio::null()).stderr(File::create(shop.log_path()).context("make the daemon's log")?);
     Process::start("keyward", command, Stop::Terminate)
 }
 

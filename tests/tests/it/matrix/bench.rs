@@ -116,9 +116,11 @@ impl Bench {
         seen.retain(|seen| self.is_of_the_rotation(&seen.call));
         for seen in &mut seen {
             seen.mark -= before as u64;
+            let meant = seen.call.clone();
             for (own, plain) in self.names() {
                 seen.call = seen.call.replace(&own, plain);
             }
+            assert_eq!(self.own_name(&seen.call), meant, "one plain name stands for two things: no cell of this call would be reached");
         }
         cells(NAME, seen, &log[before..])
     }
@@ -133,9 +135,13 @@ impl Bench {
 
     /// What an exchange is called on the ways of this bench.
     pub fn call(&self, cell: &Cell) -> String {
+        self.own_name(&cell.call)
+    }
+
+    fn own_name(&self, call: &str) -> String {
         let own = |word: &str| self.names().into_iter().find(|(_, plain)| *plain == word).map_or_else(|| word.to_owned(), |(own, _)| own);
         let words = |part: &str| part.split('/').map(own).collect::<Vec<_>>().join("/");
-        cell.call.split(' ').map(words).collect::<Vec<_>>().join(" ")
+        call.split(' ').map(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Not what the daemon does beside it: its own token, its watches, a look at a record.

@@ -18,7 +18,7 @@ impl Subject for StaticRole {
     fn secret(&mut self, at: Place<'_>) -> String {
         let (mount, _) = at.shop.static_role.split_once("/static-roles/").unwrap();
         hashes(at.shop.vault, &format!("{mount}/config/postgres"));
-        let copy = if self.copy { format!("path = \"{}/shop/reporting\"\n", at.shop.kv) } else { String::new() };
+        let copy = if self.copy { format!("path = \"{}/shop/copy\"\n", at.shop.kv) } else { String::new() };
         format!("kind = \"vault-static-role\"\nrole = \"{}\"\n{copy}login = {{ url = \"{}\" }}\n", at.shop.static_role, at.login())
     }
 
@@ -34,7 +34,7 @@ impl Subject for StaticRole {
         let (user, password) = (text(&read["data"], "username"), text(&read["data"], "password"));
         assert!(logs_in(&user, &password, &at.shop.database), "static-creds hands out what does not log in");
         if self.copy {
-            let copy = at.shop.published("shop/reporting").unwrap();
+            let copy = at.shop.published("shop/copy").unwrap();
             assert_eq!((text(&copy, "username"), text(&copy, "password")), (user, password), "the copy is stale");
         }
     }
