@@ -17,6 +17,7 @@ mod documents;
 mod emergency;
 mod environment;
 mod exported;
+mod guide;
 mod hostile;
 mod hvac;
 mod import;

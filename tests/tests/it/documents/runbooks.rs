@@ -175,7 +175,8 @@ pub fn lost_root_token(place: &mut Place) {
     let admin = read(&place.path("safe/admin-token"));
     place.never_said(std::slice::from_ref(&admin));
     let (code, it) = place.vault().api_as(admin.trim(), "GET", "auth/token/lookup-self", None).unwrap();
-    assert_eq!((code, &it["data"]["policies"]), (200, &serde_json::json!(["default", "keyward-admin"])), "{it}");
+    let policies = it["data"]["policies"].as_array().unwrap();
+    assert!(code == 200 && policies.contains(&"keyward-admin".into()) && !policies.contains(&"root".into()), "{it}");
     assert_eq!(it["data"]["orphan"], true);
     // It is no root token, and none is left.
     let (_, tokens) = place.vault().api_as(admin.trim(), "LIST", "auth/token/accessors", None).unwrap();
