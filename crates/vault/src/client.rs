@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    fn refused<E: Endpoint>(&self, call: &Call<'_, E>, answer: &Answer) -> VaultError {
+    pub(crate) fn refused<E: Endpoint>(&self, call: &Call<'_, E>, answer: &Answer) -> VaultError {
         let token = self.token();
         let mut hidden = call.hidden.clone();
         hidden.extend(token.as_deref().map(Secret::expose));
@@ -166,7 +166,7 @@ impl Client {
     }
 
     /// The request as vaultrs' endpoint and middleware make it (version, token, namespace), and what they lack.
-    fn request<E: Endpoint>(&self, base: &str, call: &Call<'_, E>, forward: bool) -> Result<http::Request<Vec<u8>>, VaultError> {
+    pub(crate) fn request<E: Endpoint>(&self, base: &str, call: &Call<'_, E>, forward: bool) -> Result<http::Request<Vec<u8>>, VaultError> {
         let own = self.token();
         let token = match call.identity {
             Identity::Own => own.as_deref(),

@@ -135,6 +135,11 @@ impl VaultError {
         self.sent && self.status.is_none_or(|s| s >= 500) && !matches!(self.kind, Kind::Sealed | Kind::Uninitialised)
     }
 
+    /// Whether a snapshot was refused because another Vault's key sealed it.
+    pub fn says_other_key(&self) -> bool {
+        self.says("different set of unseal keys") || self.says("could not verify hash file")
+    }
+
     /// Whether one of Vault's messages contains `text`.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.errors.iter().any(|e| e.contains(text))

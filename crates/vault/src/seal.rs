@@ -32,6 +32,9 @@ pub struct SealStatus {
     /// `shamir`, or the service that unseals it.
     #[serde(rename = "type", default)]
     pub kind: String,
+    /// What it stores in (`raft`, `file`, …); empty where the server does not say.
+    #[serde(rename = "storage_type", default)]
+    pub storage: String,
 }
 
 /// How a server is to be initialised.

@@ -120,6 +120,23 @@ impl Transport {
         Ok(Self { http })
     }
 
+    /// Sends one request once, with `body` in place of its own where there is one, and gives the answer before its body is read.
+    /// `limit` is for everything, the answer's body included.
+    pub async fn open(
+        &self,
+        request: http::Request<Vec<u8>>,
+        body: Option<reqwest::Body>,
+        limit: Duration,
+    ) -> Result<reqwest::Response, Broken> {
+        let (head, _) = request.into_parts();
+        let url = Url::parse(&head.uri.to_string()).map_err(|_| unsendable())?;
+        let mut outgoing = reqwest::Request::new(head.method, url);
+        *outgoing.headers_mut() = head.headers;
+        *outgoing.timeout_mut() = Some(limit);
+        *outgoing.body_mut() = body;
+        self.http.execute(outgoing).await.map_err(|e| broken(&e))
+    }
+
     /// Sends one request once. The body is wiped when the HTTP library lets go of it.
     pub async fn send(&self, request: http::Request<Vec<u8>>, limit: Duration) -> Result<Answer, Broken> {
         let (head, body) = request.into_parts();
@@ -144,7 +161,7 @@ impl AsRef<[u8]> for WipedBody {
     }
 }
 
-async fn receive(mut response: reqwest::Response) -> Result<Answer, Broken> {
+pub(crate) async fn receive(mut response: reqwest::Response) -> Result<Answer, Broken> {
     let status = response.status().as_u16();
     let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
     let certificate = response.extensions().get::<reqwest::tls::TlsInfo>().and_then(|t| t.peer_certificate()).map(<[u8]>::to_vec);
@@ -169,7 +186,7 @@ fn unsendable() -> Broken {
     Broken { kind: Kind::Invalid, why: "the request cannot be built".into(), sent: false }
 }
 
-fn broken(error: &reqwest::Error) -> Broken {
+pub(crate) fn broken(error: &reqwest::Error) -> Broken {
     let sent = !error.is_connect();
     if let Some(tls) = tls_cause(error) {
         return Broken { kind: Kind::Tls, why: tls, sent };
