@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  done, or everything is well
    1  done, and something is wrong: a check failed, a rotation was rolled back or is stuck
-   2  Vault is sealed (init, unseal)
+   2  Vault is sealed (init, unseal, restore, backup drill)
    3  Vault was never initialised (init, unseal)
   64  wrong usage, or the configuration is not sound
   65  bad data: the value or record at hand cannot be used
@@ -295,6 +295,10 @@ Examples:
     Approle(crate::commands::approle::Approle),
     /// Unseal nodes with shares from standard input
     Unseal(crate::commands::unseal::Unseal),
+    /// Make a checked snapshot of Vault, and look after those there are
+    Backup(crate::commands::backup::Backup),
+    /// Put a backup back: Vault becomes as it was
+    Restore(crate::commands::backup::Restore),
     /// Say whether the daemon is alive; for health checks of containers
     #[command(after_help = "\
 Asks /livez on the configured address. A sealed Vault does not make the daemon unhealthy. Ends with 0 if it

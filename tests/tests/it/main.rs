@@ -9,6 +9,7 @@ mod audit_evidence;
 mod audit_follow;
 mod audit_replay;
 mod audit_report;
+mod backup;
 mod bad_input;
 mod check;
 mod client;

@@ -8,6 +8,7 @@
 mod address;
 mod alert;
 mod audit;
+mod backup;
 mod class;
 mod cross;
 mod duration;
@@ -24,6 +25,7 @@ mod vault;
 
 pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
 pub use audit::{AuditConfig, Evidence};
+pub use backup::{BackupConfig, Copy};
 pub use class::Class;
 pub use duration::{parse as parse_duration, show as show_duration};
 pub use environment::Environment;
@@ -99,6 +101,8 @@ pub struct Config {
     pub store: PathBuf,
     /// What `keyward init` sets up.
     pub init: InitConfig,
+    /// How `keyward backup` keeps snapshots.
+    pub backup: Box<BackupConfig>,
     /// What works and should be known nevertheless, each with file and line.
     pub warnings: Vec<String>,
 }
@@ -193,6 +197,7 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
     let (audit_rules, audit) = audit::read(top.section("audit", "[audit]"), problems);
     let alert = alert::read(top.section("alert", "[alert]"), problems);
     let init = init::read(top.section("init", "[init]"), problems);
+    let backup = Box::new(backup::read(top.section("backup", "[backup]")));
     let listen = top.section("http", "[http]").and_then(read_http).unwrap_or(DEFAULT_LISTEN);
     let store = top.section("store", "[store]").and_then(read_store).unwrap_or_else(|| state_dir.join("keyward.db"));
     if count == 0 && !top.has_taken("secret") {
@@ -218,6 +223,7 @@ fn read<'d>(table: Spanned<DeTable<'d>>, environment: &Environment, problems: &'
         listen,
         store,
         init,
+        backup,
         warnings: Vec::new(),
     })
 }

@@ -1,0 +1,229 @@
+//! `restore`: puts a backup back. Checked before, confirmed by a person, seen to be done, and told what comes next.
+
+use super::archive::Archive;
+use super::server::{self, Server};
+use super::source::{self, Identities};
+use super::words;
+use crate::cli::Exit;
+use crate::commands::by_hand::Declined;
+use crate::commands::confirm::{Agreement, ask};
+use crate::commands::init::files::fresh_label;
+use crate::commands::output::{self, Output};
+use crate::commands::stop::Stop;
+use crate::config::{Config, Environment};
+use crate::session;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clap::Args;
+use keyward_vault::{Client, Kind, Mark, Upload};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+const HELP: &str = "\
+Everything in Vault becomes as it was when the backup was made: secrets, policies, tokens, leases, the passwords of static roles. Databases
+do not go back, so what Vault says and what they accept may differ afterwards: unseal, then run keyward reconcile, which says what is true and
+mends it. The backup is checked before anything is asked; Vault checks it again, and changes nothing if it is not whole. Without --force
+Vault takes a backup of its own only; with it one of another Vault (a new one after a loss), and then needs the shares of that one. Without a
+terminal it needs --yes. The token needs `update` on sys/storage/raft/snapshot, with --force on sys/storage/raft/snapshot-force.
+Ends with 2 if Vault is sealed afterwards, which it is after --force.
+
+Examples:
+  keyward restore /var/backups/vault/vault-20261124T030000000Z.snap
+  keyward restore vault.snap.age --identity /media/usb/backup.key --force --yes && keyward unseal && keyward reconcile";
+
+/// How much is read at once.
+const PIECE: usize = 1 << 18;
+/// How long Vault may take to put it in place after it has taken it.
+const SETTLE: Duration = Duration::from_mins(5);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// `restore`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct Restore {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file with the secret key of age, for an encrypted one
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Also a backup of another Vault; its shares are needed then
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// How Vault is after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Restored, and open.
+    Open,
+    /// Restored, and sealed with the shares of the backup.
+    Sealed,
+    /// It took the backup, and nobody can tell whether it is in place.
+    Unknown,
+}
+
+/// Puts a backup back.
+///
+/// # Errors
+/// The backup is not whole, Vault cannot be reached or refuses it. Nothing was changed then, unless the error says that it is unknown.
+pub async fn run(config: &Config, environment: &Environment, wish: Restore, out: Output) -> Result<Exit> {
+    let identities = Arc::new(Identities::read(wish.identity.as_deref())?);
+    let archive = checked(&wish.file, &identities).await?;
+    let client = session::client(&config.vault)?;
+    session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
+        .await
+        .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    let server = server::active(config, &client).await?;
+    server::demand_raft(&client, &server).await?;
+    output::note(&warning(&wish, &archive, &server));
+    match ask("Restore it?", wish.yes)? {
+        Agreement::Yes => {}
+        Agreement::No => return Ok(Exit::Ok),
+        Agreement::NobodyToAsk => return Ok(Exit::Usage),
+    }
+    let mut stop = Stop::listen()?;
+    let back = back(&client, &server.address, &wish.file, identities, &archive, wish.force, config.backup.limit);
+    let after = stop.unless_asked("Vault restores only what it was given whole; `keyward status` and its log say how it is", back).await?;
+    Ok(say(&wish, &archive, &server, after, out))
+}
+
+/// Checks a backup on a thread that may wait.
+///
+/// # Errors
+/// It is not whole.
+pub async fn checked(file: &Path, identities: &Arc<Identities>) -> Result<Archive> {
+    let (file, identities) = (file.to_owned(), Arc::clone(identities));
+    tokio::task::spawn_blocking(move || source::check(&file, &identities)).await.context("the check ended abnormally")?
+}
+
+/// Sends a backup to a node and waits until it is in place.
+///
+/// # Errors
+/// Vault's refusal.
+pub async fn back(
+    client: &Client,
+    node: &str,
+    file: &Path,
+    identities: Arc<Identities>,
+    archive: &Archive,
+    force: bool,
+    limit: Duration,
+) -> Result<After> {
+    let mark = client.mark(&format!("keyward-restore-{}", fresh_label()?)).await.ok();
+    let (to, pieces) = mpsc::channel(8);
+    let file = file.to_owned();
+    let reader = tokio::task::spawn_blocking(move || read_all(&file, &identities, &to));
+    let sent = client.restore(node, Upload { length: archive.packed_bytes, pieces }, force, limit).await;
+    if let Err(error) = sent {
+        if let Some(mark) = &mark {
+            client.unmark(mark).await;
+        }
+        // The reader's own trouble is the better reason.
+        reader.await.context("reading the backup ended abnormally")??;
+        return Err(if error.says_other_key() { foreign().into() } else { error.into() });
+    }
+    Ok(settled(client, mark.as_ref()).await)
+}
+
+fn foreign() -> Declined {
+    Declined::failed(
+        "Vault refuses the backup, because it was made under another key: by another Vault, or before a rekey of this one. Nothing was changed. \
+         With --force it is taken nevertheless, and Vault is then unsealed with the shares of that time",
+    )
+}
+
+/// Reads the backup in clear; a failure in its place breaks the call off.
+fn read_all(file: &Path, identities: &Identities, to: &mpsc::Sender<std::io::Result<Bytes>>) -> Result<()> {
+    let mut clear = source::open(file, identities)?;
+    loop {
+        let mut piece = vec![0; PIECE];
+        match clear.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                piece.truncate(count);
+                // Whoever takes them has given up and says why.
+                if to.blocking_send(Ok(piece.into())).is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                let told = std::io::Error::new(error.kind(), "the backup cannot be read");
+                let _ = to.blocking_send(Err(told));
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        }
+    }
+}
+
+/// Waits until what was written right before the restore is gone: then everything is as in the backup.
+async fn settled(client: &Client, mark: Option<&Mark>) -> After {
+    let Some(mark) = mark else { return After::Unknown };
+    let began = Instant::now();
+    while began.elapsed() < SETTLE {
+        match client.is_marked(mark).await {
+            Ok(false) => return After::Open,
+            Err(error) if error.kind == Kind::Sealed => return After::Sealed,
+            // It does not answer while it changes over.
+            Ok(true) | Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    After::Unknown
+}
+
+fn warning(wish: &Restore, archive: &Archive, server: &Server) -> String {
+    let cluster = server.cluster.as_ref().map(|name| format!(" (cluster {name})")).unwrap_or_default();
+    let shares = if wish.force {
+        "\nWith --force Vault is sealed afterwards; it then opens with the shares of the time of the backup alone, and not with those of now."
+    } else {
+        ""
+    };
+    format!(
+        "{} is whole: {}.\nVault at {}{cluster} becomes as it was then. Everything written since is lost: secrets, policies, tokens, leases.\n\
+         Databases do not go back: passwords that were rotated since do not fit any more until `keyward reconcile` has mended them.{shares}",
+        wish.file.display(),
+        words(archive),
+        server.address
+    )
+}
+
+fn say(wish: &Restore, archive: &Archive, server: &Server, after: After, out: Output) -> Exit {
+    let (state, next, exit): (_, &[&str], _) = match after {
+        After::Open => ("restored", &["keyward reconcile"], Exit::Ok),
+        After::Sealed => ("sealed", &["keyward unseal", "keyward reconcile"], Exit::Sealed),
+        After::Unknown => ("unknown", &["keyward unseal", "keyward reconcile"], Exit::Failed),
+    };
+    if out == Output::Json {
+        output::json(&serde_json::json!({
+            "file": wish.file, "server": server.address, "state": state, "index": archive.index, "term": archive.term, "next": next
+        }));
+        return exit;
+    }
+    match after {
+        After::Open => output::line(&format!("restored  Vault at {} is as it was at index {}", server.address, archive.index)),
+        After::Sealed => {
+            output::line(&format!(
+                "restored  Vault at {} holds the backup and is sealed; it takes the shares of that time",
+                server.address
+            ));
+        }
+        After::Unknown => {
+            output::line(&format!("sent      Vault at {} took the backup; whether it is in place, its log says", server.address));
+        }
+    }
+    if after == After::Sealed {
+        output::line(
+            "note      if it refuses shares that are right, restart its process: it may still count them as its former key had them",
+        );
+    }
+    for command in next {
+        output::line(&format!("next      {command}"));
+    }
+    exit
+}

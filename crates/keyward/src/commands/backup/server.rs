@@ -1,0 +1,53 @@
+//! Which node is asked, and whether it has snapshots at all.
+
+use crate::cli::Exit;
+use crate::commands::by_hand::Declined;
+use crate::config::Config;
+use anyhow::Result;
+use keyward_vault::{Client, NodeState};
+
+/// The node in charge.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `https://host:port`.
+    pub address: String,
+    /// The cluster's name, where it says one.
+    pub cluster: Option<String>,
+}
+
+/// The active node among the configured address and nodes: snapshots are not forwarded.
+///
+/// # Errors
+/// None of them is active; how each is is said.
+pub async fn active(config: &Config, client: &Client) -> Result<Server> {
+    let nodes = config.vault.nodes.iter().map(|n| n.url.to_string().trim_end_matches('/').to_owned());
+    let mut seen = Vec::new();
+    for address in std::iter::once(client.address().to_owned()).chain(nodes) {
+        let health = client.health(&address).await;
+        match health.state {
+            NodeState::Active => return Ok(Server { address, cluster: health.cluster_name }),
+            NodeState::Unreachable { why, .. } => seen.push(format!("{address}: {why}")),
+            other => seen.push(format!("{address} is {}", other.name())),
+        }
+    }
+    seen.dedup();
+    let cure = "a sealed one is opened by `keyward unseal`; where a load balancer stands in front, name the nodes as [[vault.node]]";
+    Err(Declined { exit: Exit::Unavailable, text: format!("no active node of Vault answers ({}); {cure}", seen.join("; ")) }.into())
+}
+
+/// Refuses a server whose storage has no snapshots.
+///
+/// # Errors
+/// It stores in something else than Raft, or does not answer.
+pub async fn demand_raft(client: &Client, server: &Server) -> Result<()> {
+    let storage = client.seal_status(&server.address).await?.storage;
+    if storage.is_empty() || storage == "raft" {
+        return Ok(());
+    }
+    Err(Declined::failed(format!(
+        "Vault at {} stores in \"{storage}\", which has no snapshots: nothing can be taken from it while it runs, checked, or rehearsed. \
+         Until it is moved, stop Vault and copy its storage as it stands; `vault operator migrate` moves it to Raft (crates/keyward/docs/backup.md says how)",
+        server.address
+    ))
+    .into())
+}

@@ -1,0 +1,287 @@
+//! `keyward backup` and `keyward restore`, against real servers.
+
+use crate::world::{Ended, LONG};
+use keyward_harness::{Moment, VaultOptions, VaultProxy, VaultServer, keyward_binary, servers, wait_until};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// What a token needs that makes backups and does nothing else.
+const POLICY: &str = r#"
+path "sys/storage/raft/snapshot" { capabilities = ["read"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }
+"#;
+
+/// A folder with a configuration, and a token.
+pub struct Desk {
+    pub dir: TempDir,
+    pub token: String,
+}
+
+impl Desk {
+    /// `more` is what stands in `[backup]` beside the folder, and below it.
+    pub fn new(address: &str, ca: &Path, token: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = Self { dir, token: token.to_owned() };
+        desk.configure(address, ca, more);
+        desk
+    }
+
+    pub fn configure(&self, address: &str, ca: &Path, more: &str) {
+        let (at, ca) = (self.dir.path().display(), ca.display());
+        let ca = if address.starts_with("https") { format!("ca_cert = \"{ca}\"") } else { String::new() };
+        let text =
+            format!("state_dir = \"{at}/state\"\n[vault]\naddress = \"{address}\"\n{ca}\n[backup]\nfolder = \"{at}/backups\"\n{more}\n");
+        fs::write(self.dir.path().join("keyward.toml"), text).unwrap();
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(keyward_binary());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("VAULT_TOKEN", &self.token);
+        command.arg("--config").arg(self.dir.path().join("keyward.toml")).args(arguments).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    pub fn with_input(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        // One that ends before it has read everything closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// A command that must end well; its answer for programs.
+    pub fn must(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["--output", "json"]].concat());
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        serde_json::from_str(&ended.out).unwrap()
+    }
+
+    /// What stands in the folder of the backups, but for the lock.
+    fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.dir.path().join("backups")) else { return Vec::new() };
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != ".keyward-backup.lock").collect();
+        names.sort();
+        names
+    }
+}
+
+fn file(answer: &Value) -> PathBuf {
+    PathBuf::from(answer["file"].as_str().unwrap())
+}
+
+fn program(desk: &Desk, name: &str, script: &str) -> String {
+    let path = desk.dir.path().join(name);
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn backups_are_checked_encrypted_copied_and_kept_by_rule() {
+    let vault = servers().vault();
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.token(POLICY, Value::Null), "keep = 2");
+    let made: Vec<PathBuf> = (0..3).map(|_| file(&desk.must(&["backup"]))).collect();
+    assert_eq!(made.iter().filter(|path| path.exists()).count(), 2, "{:?}", desk.names());
+    assert!(!made[0].exists(), "the oldest one goes");
+    assert_eq!(made[2].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let whole = desk.must(&["backup", "check", &made[2].display().to_string()]);
+    assert!(whole["archive"]["index"].as_u64().unwrap() > 0, "{whole}");
+
+    // Damage is seen, wherever it is.
+    let bytes = fs::read(&made[2]).unwrap();
+    for spoilt in [bytes[..bytes.len() / 2].to_vec(), [&bytes[..], b"x"].concat(), Vec::new(), [&bytes[..100], &bytes[101..]].concat()] {
+        let path = desk.dir.path().join("spoilt");
+        fs::write(&path, spoilt).unwrap();
+        assert_eq!(desk.run(&["backup", "check", "spoilt"]).code, Some(65));
+    }
+
+    // Encrypted and copied; a program that fails leaves everything where it is.
+    let key = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    let public = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    let copied = desk.dir.path().join("elsewhere");
+    let copy = program(&desk, "copy", &format!("#!/bin/sh\n[ \"$#\" = 1 ] && cat > '{}' && echo \"$1\" >&2\n", copied.display()));
+    let settings = |program: &str| format!("keep = 2\nrecipients = [\"{public}\"]\n[backup.copy]\nprogram = [\"{program}\", \"{{name}}\"]");
+    desk.configure(&vault.address, &vault.ca_pem_path, &settings(&copy));
+    let sealed = desk.must(&["backup"]);
+    assert_eq!(sealed["copied"], json!(true));
+    assert_eq!(fs::read(&copied).unwrap(), fs::read(file(&sealed)).unwrap());
+    let sealed = file(&sealed).display().to_string();
+    assert!(sealed.ends_with(".snap.age"));
+    assert_eq!(desk.run(&["backup", "check", &sealed]).code, Some(64), "without its key");
+    fs::write(desk.dir.path().join("key"), format!("# made for a test\n{key}\n")).unwrap();
+    desk.must(&["backup", "check", &sealed, "--identity", "key"]);
+    let before = desk.names();
+    desk.configure(&vault.address, &vault.ca_pem_path, &settings(&program(&desk, "refuses", "#!/bin/sh\nexit 3\n")));
+    let ended = desk.run(&["backup"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("exit code 3"), "{}", ended.err);
+    assert_eq!(desk.names().len(), before.len() + 1, "one more, and none less");
+    assert_eq!(desk.must(&["backup", "list"]).as_array().unwrap().len(), before.len() + 1);
+}
+
+#[test]
+fn a_backup_that_is_refused_or_broken_off_leaves_nothing_behind() {
+    let vault = servers().vault();
+    let lookup = "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }";
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.token(lookup, Value::Null), "");
+    let ended = desk.run(&["backup"]);
+    assert_eq!((ended.code, desk.names()), (Some(77), Vec::new()), "{ended:?}");
+
+    let proxy = VaultProxy::start(vault).unwrap();
+    let desk = Desk::new(&proxy.address, &vault.ca_pem_path, &vault.token(POLICY, Value::Null), "");
+    for moment in [Moment::Before, Moment::After] {
+        let held = proxy.hold("GET sys/storage/raft/snapshot", 0, moment);
+        let child = desk.command(&["backup"]).spawn().unwrap();
+        held.has_come();
+        assert_eq!(desk.names().len(), 1, "it is on its way, under another name: {:?}", desk.names());
+        assert_eq!(desk.run(&["backup"]).code, Some(75), "one at a time");
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let ended: Ended = child.wait_with_output().unwrap().into();
+        assert_eq!((ended.code, desk.names()), (Some(75), Vec::new()), "{ended:?}");
+        assert!(ended.err.contains("nothing was written"), "{}", ended.err);
+    }
+    // What one leaves behind that had no time to put it away, the next one removes.
+    let held = proxy.hold("GET sys/storage/raft/snapshot", 0, Moment::After);
+    let mut child = desk.command(&["backup"]).spawn().unwrap();
+    held.has_come();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(held);
+    assert_eq!(desk.names().len(), 1);
+    desk.must(&["backup"]);
+    assert!(desk.names().len() == 1 && desk.names()[0].starts_with("vault-") && !desk.names()[0].contains("partial"), "{:?}", desk.names());
+}
+
+#[test]
+fn what_is_lost_comes_back_in_the_same_vault_and_in_a_new_one() {
+    let (first, second) = std::thread::scope(|scope| {
+        let [first, second] =
+            [(), ()].map(|()| scope.spawn(|| VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() })));
+        (first.join().unwrap().unwrap(), second.join().unwrap().unwrap())
+    });
+    let kv = first.kv_mount();
+    let write = |value: &str| first.must("POST", &format!("{kv}/data/app"), Some(json!({ "data": { "value": value } }))).unwrap();
+    let value = |vault: &VaultServer| {
+        let answer = vault.api_as(&first.root_token, "GET", &format!("{kv}/data/app"), None);
+        answer.ok().and_then(|(_, body)| body["data"]["data"]["value"].as_str().map(str::to_owned))
+    };
+    write("then");
+    let desk = Desk::new(&first.address, &first.ca_pem_path, &first.root_token, "");
+    let backup = file(&desk.must(&["backup"])).display().to_string();
+    write("later");
+
+    // Nobody to ask, and damage: nothing happens.
+    assert_eq!(desk.run(&["restore", &backup]).code, Some(64));
+    fs::write(desk.dir.path().join("half"), &fs::read(&backup).unwrap()[..2000]).unwrap();
+    assert_eq!(desk.run(&["restore", "half", "--yes"]).code, Some(65));
+    assert_eq!(value(&first).as_deref(), Some("later"));
+
+    let answer = desk.must(&["restore", &backup, "--yes"]);
+    assert_eq!((answer["state"].as_str(), &answer["next"]), (Some("restored"), &json!(["keyward reconcile"])));
+    wait_until("the value of then", LONG, || value(&first).filter(|v| v == "then"));
+
+    // Another Vault takes it by force alone, and then opens with the shares of the first.
+    let other = Desk::new(&second.address, &second.ca_pem_path, &second.root_token, "");
+    let ended = other.run(&["restore", &backup, "--yes"]);
+    assert!(ended.code == Some(1) && ended.err.contains("--force"), "{ended:?}");
+    let ended = other.run(&["restore", &backup, "--yes", "--force"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.out.contains("keyward unseal") && ended.out.contains("keyward reconcile"), "{}", ended.out);
+    let ended = other.with_input(&["unseal"], &first.unseal_keys.join("\n"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    wait_until("the value of then in the second", LONG, || value(&second).filter(|v| v == "then"));
+}
+
+/// A Vault with an audit device and a canary, a backup of it, and what a drill of that needs.
+fn drilled(vault: &VaultServer) -> Desk {
+    let kv = vault.kv_mount();
+    vault.must("POST", &format!("{kv}/data/canary"), Some(json!({ "data": { "bird": "sings" } }))).unwrap();
+    let more = format!("vault = \"{}\"\ncanary = {{ vault = \"{kv}/canary\", field = \"bird\" }}", vault.binary.display());
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.root_token, &more);
+    fs::create_dir(desk.dir.path().join("tmp")).unwrap();
+    desk.must(&["backup"]);
+    desk
+}
+
+impl Desk {
+    /// A drill, with shares on standard input and a folder of its own for what is thrown away.
+    fn drill(&self, more: &[&str], shares: &str) -> Ended {
+        let mut command = self.command(&[&["backup", "drill", "--output", "json"], more].concat());
+        let mut child = command.env("TMPDIR", self.dir.path().join("tmp")).stdin(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(shares.as_bytes());
+        let ended = child.wait_with_output().unwrap().into();
+        assert_eq!(fs::read_dir(self.dir.path().join("tmp")).unwrap().count(), 0, "something is left of the drill: {ended:?}");
+        ended
+    }
+}
+
+#[test]
+fn a_drill_restores_unseals_and_reads_the_canary_where_nothing_else_is_reached() {
+    let vault = servers().vault();
+    let desk = drilled(vault);
+    let canary = fs::read_to_string(desk.dir.path().join("keyward.toml")).unwrap();
+    let canary = canary.lines().find_map(|l| l.split("vault = \"").nth(1)?.split_once("/canary\"")).unwrap().0.to_owned();
+    let lines = || fs::read_to_string(&vault.audit_log).unwrap().matches(&format!("{canary}/data/canary")).count();
+    let before = lines();
+    assert!(before > 0, "the real server logs what is done there");
+    let ended = desk.drill(&[], &vault.unseal_keys.join("\n"));
+    if ended.err.contains("the kernel refuses a network namespace") {
+        // Then it is not run; in the open it is, when somebody says that they know.
+        assert!(ended.code == Some(1) && ended.err.contains("--accept-open-network") && ended.out.is_empty(), "{ended:?}");
+        return;
+    }
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+    let seen = ["enclosed", "restored", "unsealed", "canary"].map(|key| report[key].as_bool());
+    assert_eq!((ended.code, seen), (Some(0), [Some(true); 4]), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("sings"), "the canary's value was shown");
+    assert_eq!(lines(), before, "the drill's server wrote into the real audit log");
+
+    let ended = desk.drill(&[], "");
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, report["restored"].as_bool(), report["unsealed"].as_bool()), (Some(2), Some(true), Some(false)), "{ended:?}");
+}
+
+#[test]
+fn a_drill_that_is_broken_off_leaves_nothing_behind() {
+    let desk = drilled(servers().vault());
+    let tmp = desk.dir.path().join("tmp");
+    let mut command = desk.command(&["backup", "drill"]);
+    // The shares never come, so it waits for them when everything else runs.
+    let mut child = command.env("TMPDIR", &tmp).stdin(Stdio::piped()).spawn().unwrap();
+    let shares = child.stdin.take().unwrap();
+    let server = wait_until("the drill's server", LONG, || {
+        if let Some(ended) = child.try_wait().unwrap() {
+            // Where the kernel refuses the cell there is nothing to break off.
+            assert_eq!(ended.code(), Some(1));
+            return Some(None);
+        }
+        let folder = fs::read_dir(&tmp).unwrap().next()?.unwrap().path();
+        let sealed = fs::read_to_string(folder.join("server.log")).ok()?.contains("vault is sealed");
+        sealed.then_some(Some(folder))
+    });
+    if let Some(folder) = server {
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let ended: Ended = child.wait_with_output().unwrap().into();
+        assert_eq!(ended.code, Some(75), "{ended:?}");
+        assert!(!folder.exists());
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        wait_until("the end of all that ran in the cell", LONG, || (!runs(&name)).then_some(()));
+    }
+    drop(shares);
+}
+
+/// Whether a process names this on its command line.
+fn runs(name: &str) -> bool {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|e| fs::read(e.path().join("cmdline")).ok()).any(|line| String::from_utf8_lossy(&line).contains(name))
+}
