@@ -4,6 +4,7 @@
 //! what no waiting mends: a configuration that is wrong, a port or a state folder that somebody else uses.
 
 pub mod audit;
+mod backup;
 pub mod board;
 pub mod control;
 mod errand;
@@ -159,6 +160,7 @@ fn start_tasks(
     supervisor.spawn("proof", task(|shared| Box::pin(proof::run(shared))));
     supervisor.spawn("leases", task(|shared| Box::pin(leases::run(shared))));
     supervisor.spawn("reach", task(|shared| Box::pin(reach::run(shared))));
+    supervisor.spawn("backup", task(|shared| Box::pin(backup::run(shared))));
     supervisor.spawn("audit", task(|shared| Box::pin(audit::run(shared))));
     let (http, control) = (Arc::new(http), Arc::new(control));
     let on = Arc::clone(shared);

@@ -100,6 +100,10 @@ families! {
     OUTBOX_PENDING: Gauge "keyward_alert_outbox_pending" [];
     /// When a notice was last delivered; 0 before the first.
     LAST_DELIVERY: Gauge "keyward_alert_last_delivery_timestamp_seconds" ["channel"];
+    /// When the newest backup of Vault in the watched folder was made; 0 where there is none, or no folder is watched.
+    BACKUP_LAST: Gauge "keyward_backup_last_success_timestamp_seconds" [];
+    /// Whether that backup is older than the configuration wants, missing, or not to be seen.
+    BACKUP_OVERDUE: Gauge "keyward_backup_overdue" [];
     /// The program.
     BUILD_INFO: Gauge "keyward_build_info" ["version"];
     /// When the daemon started.
