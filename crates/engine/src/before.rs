@@ -23,7 +23,7 @@ impl Engine {
     pub(crate) async fn try_supplied(&self, spec: &Spec, job: &Job) -> Result<(), Trouble> {
         let attempt = Attempt {
             rotation: String::new(),
-            purpose: Purpose::Tend,
+            purpose: Purpose::Tend { what: None, then: Vec::new() },
             kind: job.saga.table().kind.to_owned(),
             owner: self.owner.clone(),
             asked_by: String::new(),

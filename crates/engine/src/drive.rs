@@ -8,7 +8,7 @@ use crate::ports::{Clock, Vault};
 use crate::settings::Settings;
 use crate::stored::{Held, Stored};
 use jiff::{SignedDuration, Timestamp};
-use keyward_rotation::record::{Phase, Record};
+use keyward_rotation::record::{Later, Phase, Record};
 use keyward_rotation::saga::{End, Event, Limits, Saga, State};
 use keyward_rotation::table::{Step, TEND};
 use keyward_secret::{Source, Values};
@@ -128,10 +128,19 @@ impl Engine {
         }
     }
 
-    /// Publishes `publish` on an idle secret's path as housekeeping, under the same protection as a rotation.
-    pub(crate) async fn run_tend(&self, spec: &Spec, stored: Stored, record: Record, held: Held) -> Outcome {
+    /// Publishes what is held on an idle secret's path as housekeeping, under the same protection as a rotation: where it does
+    /// something that was left for later, that is the first of `tending`, and the rest is left in its place.
+    pub(crate) async fn run_tend(
+        &self,
+        spec: &Spec,
+        (version, record): (u64, Record),
+        publish: Held,
+        tending: Option<(Later, Vec<Later>)>,
+    ) -> Outcome {
+        let Some(claim) = self.claim(&spec.name) else { return claimed(spec) };
         let ask = Ask { slot: self.clock.now(), ..Ask::default() };
-        self.run(spec, Saga::begin(&TEND), Stored { version: stored.version, record: None, held }, record, ask).await
+        let job = Job::new(Saga::begin(&TEND), self.grip(version), record, publish, ask);
+        self.work_through(spec, Job { tending, ..job }, claim).await
     }
 
     pub(crate) async fn run(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask) -> Outcome {
@@ -142,11 +151,16 @@ impl Engine {
     }
 
     /// The same for who has claimed the secret for itself.
-    pub(crate) async fn run_claimed(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask, _claim: Claim<'_>) -> Outcome {
-        let base = record.attempt().and_then(|a| a.base);
-        let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
-        let (grip, held) = (Grip { version: at.version, at: self.clock.elapsed() }, at.held);
-        let mut job = Job { saga, grip, record, held, base, seen: None, ask, failure: None, failed_at: None, foreign };
+    pub(crate) async fn run_claimed(&self, spec: &Spec, saga: Saga, at: Stored, record: Record, ask: Ask, claim: Claim<'_>) -> Outcome {
+        let job = Job::new(saga, self.grip(at.version), record, at.held, ask);
+        self.work_through(spec, job, claim).await
+    }
+
+    fn grip(&self, version: u64) -> Grip {
+        Grip { version, at: self.clock.elapsed() }
+    }
+
+    async fn work_through(&self, spec: &Spec, mut job: Job, _claim: Claim<'_>) -> Outcome {
         let recovered = !matches!(job.saga.state, State::Do(_));
         let by = job.ask.person.clone().unwrap_or_else(|| "schedule".into());
         self.tell(spec, &job, What::Began { by: &by, recovered });

@@ -1,10 +1,10 @@
 //! A rotation in the engine's hands: where its table stands, what its record says, and what went wrong on the way.
 
-use crate::drive::Ask;
+use crate::drive::{Ask, FOREIGN};
 use crate::failure::{Class, Failure};
 use crate::kind::Work;
 use crate::stored::Held;
-use keyward_rotation::record::{Purpose, Record};
+use keyward_rotation::record::{Later, Purpose, Record};
 use keyward_rotation::saga::{Saga, State};
 use keyward_rotation::table::{RECONCILE, TEND};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(crate) struct Job {
     /// The published version seen by the last reading.
     pub(crate) seen: Option<u64>,
     pub(crate) ask: Ask,
+    /// What housekeeping does of what was left for later, and what it leaves in its place.
+    pub(crate) tending: Option<(Later, Vec<Later>)>,
     pub(crate) failure: Option<Failure>,
     pub(crate) failed_at: Option<State>,
     /// See [`Outcome::foreign`].
@@ -36,6 +38,13 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// One that begins or goes on in `saga`, with the record and its values as they were read.
+    pub(crate) fn new(saga: Saga, grip: Grip, record: Record, held: Held, ask: Ask) -> Self {
+        let base = record.attempt().and_then(|a| a.base);
+        let foreign = record.attempt().is_some_and(|a| a.facts.contains_key(FOREIGN));
+        Self { saga, grip, record, held, base, seen: None, ask, tending: None, failure: None, failed_at: None, foreign }
+    }
+
     /// The attempt with its values; an error before the stage.
     pub(crate) fn work(&self) -> Result<Work<'_>, Failure> {
         let attempt = self.record.attempt().ok_or_else(|| Failure::lasting(Class::Invalid, "nothing is staged"))?;
@@ -55,7 +64,8 @@ impl Job {
     /// What its attempt is for.
     pub(crate) fn purpose(&self) -> Purpose {
         if self.tends() {
-            Purpose::Tend
+            let (what, then) = self.tending.clone().unzip();
+            Purpose::Tend { what, then: then.unwrap_or_default() }
         } else if self.reconciles() {
             Purpose::Reconcile
         } else {
@@ -73,6 +83,7 @@ impl Job {
         Self {
             record: self.record.clone(),
             held: self.held.duplicate(),
+            tending: self.tending.clone(),
             ask: Ask { person: self.ask.person.clone(), ..Ask::default() },
             failure: None,
             ..*self

@@ -150,7 +150,7 @@ impl Engine {
             return Err(failure);
         }
         let held = Held { old: named(&live, &spec.kind.fields()), publish: fields, ..Held::default() };
-        Ok(Some(self.run_tend(spec, stored, record, held).await))
+        Ok(Some(self.run_tend(spec, (stored.version, record), held, None).await))
     }
 }
 

@@ -27,7 +27,7 @@ impl Engine {
             return refused(Failure::lasting(Class::Invalid, "nothing is under way"));
         };
         let table: &'static Table = match attempt.purpose {
-            Purpose::Tend => &TEND,
+            Purpose::Tend { .. } => &TEND,
             Purpose::Reconcile => &RECONCILE,
             Purpose::Rotate { .. } => spec.kind.table(),
         };

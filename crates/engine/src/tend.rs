@@ -48,11 +48,10 @@ impl Engine {
                     };
                 }
                 Ok(Tended::Publish(fields, more)) => {
-                    let mut next = without(record.clone(), later);
-                    next.later.extend(more);
                     let names: Vec<String> = fields.names().map(str::to_owned).collect();
                     let held = Held { old: named(&live, &names), publish: fields, ..Held::default() };
-                    return TendReport::Published(later.clone(), Box::new(self.run_tend(spec, stored, next, held).await));
+                    let outcome = self.run_tend(spec, (stored.version, record.clone()), held, Some((later.clone(), more))).await;
+                    return TendReport::Published(later.clone(), Box::new(outcome));
                 }
             }
         }

@@ -161,8 +161,15 @@ pub enum Purpose {
         /// The due time without jitter.
         slot: Timestamp,
     },
-    /// Housekeeping: no slot is used up.
-    Tend,
+    /// Housekeeping on what is published: no slot is used up.
+    Tend {
+        /// Which of the things left for later it does; it is over once this is published, and still to be done after a rollback.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        what: Option<Later>,
+        /// What is left for later in its place.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        then: Vec<Later>,
+    },
     /// Making the target accept what is published: no slot is used up, nothing is published.
     Reconcile,
 }
@@ -328,9 +335,8 @@ impl Record {
     /// The attempt was proved: idle, the slot done, `later` added to what is still to be done. `version` is the record's present one.
     #[must_use]
     pub fn finished(mut self, version: u64, now: Timestamp, later: Vec<Later>) -> Option<Self> {
-        let attempt = self.attempt()?;
-        let since = attempt.since_version;
-        match attempt.purpose {
+        let Attempt { purpose, since_version: since, .. } = self.attempt()?.clone();
+        match purpose {
             Purpose::Rotate { slot } => {
                 self.last_slot = Some(self.last_slot.map_or(slot, |last| last.max(slot)));
                 self.last_success = Some(now);
@@ -338,7 +344,10 @@ impl Record {
                 self.diverged = None;
             }
             Purpose::Reconcile => (self.last_failure, self.diverged) = (None, None),
-            Purpose::Tend => {}
+            Purpose::Tend { what, then } => {
+                self.later.retain(|later| Some(later) != what.as_ref());
+                self.later.extend(then);
+            }
         }
         self.later.extend(later);
         self.held = Some(self.values_since(since, version));

@@ -1,10 +1,10 @@
 //! Key pairs with a JWKS: what must hold after every single effect.
 
 use crate::scenes::{GRACE, PATH};
-use crate::world::{State, World};
+use crate::world::{Fault, State, World};
 use crate::{engine, settle};
 use keyward_engine::kinds::{JwtFields, JwtKeypair};
-use keyward_engine::{Kind, Spec};
+use keyward_engine::{Kind, Spec, TendReport};
 use keyward_rotation::saga::End;
 use keyward_secret::keypair::{SigningAlgorithm, sign, verifies};
 use keyward_secret::{Secret, SystemRandom};
@@ -73,6 +73,35 @@ pub fn check(world: &Arc<World>, spec: &Spec, what: &str) {
     listed.sort_unstable();
     assert_eq!(listed, published, "{what}");
     assert_eq!(world.newest(JWKS)["issuer"], "https://shop", "{what}");
+}
+
+/// Housekeeping that was rolled back is still to be done: otherwise the next key would never sign, and the previous one stay for ever.
+#[tokio::test]
+async fn housekeeping_that_was_rolled_back_is_done_later() {
+    let mut rolled_back = 0;
+    for at in 1..40 {
+        let (world, spec) = crate::set_up("jwt-keypair");
+        settle(&world, &spec).await;
+        let next = world.newest(PATH)["next"]["kid"].clone();
+        let engine = engine(&world, "me");
+        let stored = engine.load("s").await.unwrap();
+        world.with(|s| (s.seconds, s.fault) = (s.seconds + 660, Some((s.calls + at, Fault::Denied))));
+        let report = engine.tend(&spec, stored).await;
+        world.with(|s| s.fault = None);
+        // Other ends are other tests' matter.
+        if !matches!(report, TendReport::Published(_, outcome) if outcome.end == End::RolledBack) {
+            continue;
+        }
+        rolled_back += 1;
+        for seconds in [0, 5000, 0] {
+            world.with(|s| s.seconds += seconds);
+            engine.tend(&spec, engine.load("s").await.unwrap()).await;
+        }
+        assert_eq!(world.newest(PATH)["current"]["kid"], next, "denied at call {at}");
+        assert_eq!(kids(&world), [next.as_str().unwrap()], "denied at call {at}");
+        assert!(engine.load("s").await.unwrap().record.unwrap().later.is_empty(), "denied at call {at}");
+    }
+    assert!(rolled_back > 0, "no denial was rolled back");
 }
 
 #[tokio::test]

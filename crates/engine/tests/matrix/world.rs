@@ -28,6 +28,8 @@ pub enum Fault {
     LostAnswer,
     /// The world does not do it, and says so.
     Refused,
+    /// The world refuses it for good, and says so.
+    Denied,
     /// The process stands still before the call, until it is thawed.
     Frozen,
 }
@@ -120,6 +122,7 @@ impl World {
                 self.crashed.notify_one();
                 self.thawed.notified().await;
             }
+            Some(Fault::Denied) => return Err(Failure::lasting(Class::Denied, "denied by the test").into()),
             Some(Fault::Refused) => return Err(Failure::passing(Class::Unreachable, "refused by the test").into()),
             _ => {}
         }

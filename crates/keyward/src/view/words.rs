@@ -116,7 +116,7 @@ fn value(record: &Record) -> &'static str {
 fn begun(attempt: &Attempt) -> String {
     let what = match attempt.purpose {
         Purpose::Rotate { .. } => "rotation",
-        Purpose::Tend => "housekeeping",
+        Purpose::Tend { .. } => "housekeeping",
         Purpose::Reconcile => "reconciliation",
     };
     format!("{what} {} began at {}, asked for by {}", attempt.rotation, whole_seconds(attempt.staged_at), attempt.asked_by)

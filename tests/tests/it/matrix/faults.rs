@@ -172,9 +172,9 @@ pub fn one(bench: &mut Bench, cell: &Cell, wrong: &Wrong) -> (bool, bool) {
 
 /// The failure is called what it is, to whoever waits and in the status.
 fn is_named(bench: &Bench, wrong: &Wrong, code: Option<i32>, said: &str) {
-    // A canary's password is not the one that is rotated: that it is refused says no more than that.
-    let is_canarys = |text: &str| wrong.called == ["wrong_password"] && text.contains("the canary: ") && text.contains("[other]");
-    let names = |text: &str| wrong.called.iter().any(|class| text.contains(&format!("[{class}]"))) || is_canarys(text);
+    // In so many words too: of a canary's password, which is not the one that is rotated, and of what is published.
+    let is_worded = |text: &str| wrong.called == ["wrong_password"] && text.contains("refuses this user and password");
+    let names = |text: &str| wrong.called.iter().any(|class| text.contains(&format!("[{class}]"))) || is_worded(text);
     let failed: Vec<&str> = said.lines().filter(|line| line.trim_start().starts_with('✗')).collect();
     assert!(failed.is_empty() || names(&failed.concat()), "it is called something else than {:?}: {failed:?}", wrong.called);
     // On a machine that is slow enough the daemon may lose its own rotation to itself, and takes it up again: that is no failure.
