@@ -299,6 +299,9 @@ Examples:
     Backup(crate::commands::backup::Backup),
     /// Put a backup back: Vault becomes as it was
     Restore(crate::commands::backup::Restore),
+    /// Certificates of Vault's servers: made, looked at, renewed while they run
+    #[command(subcommand, arg_required_else_help = true)]
+    Tls(crate::commands::tls::Tls),
     /// Say whether the daemon is alive; for health checks of containers
     #[command(after_help = "\
 Asks /livez on the configured address. A sealed Vault does not make the daemon unhealthy. Ends with 0 if it

@@ -85,6 +85,7 @@ async fn run(cli: Cli) -> Result<Exit> {
         Command::Approle(a) => approle::run(config, &environment, a, out).await,
         Command::Unseal(u) => unseal::run(&config, u, out).await,
         Command::Backup(b) => commands::backup::run(config, &environment, &file, b, out).await,
+        Command::Tls(t) => commands::tls::run(&config, t, out).await,
         Command::Restore(r) => commands::backup::restore::run(&config, &environment, r, out).await,
         Command::Health => commands::health(&config, out).await,
         Command::Paths(p) => commands::paths::run(config, p, out).await,

@@ -42,6 +42,7 @@ mod reload;
 mod root;
 mod rotation;
 mod secret;
+mod tls;
 mod tokens;
 mod unready;
 mod world;

@@ -26,6 +26,7 @@ pub mod secret;
 mod setup;
 pub mod status;
 mod stop;
+pub mod tls;
 pub mod token;
 pub mod unseal;
 mod usage;

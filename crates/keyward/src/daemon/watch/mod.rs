@@ -13,7 +13,7 @@ use super::board::NodeView;
 use super::shared::{Live, Shared};
 use crate::config::VaultConfig;
 use crate::metrics::families as f;
-use certificate::Validity;
+pub use certificate::Validity;
 use jiff::{SignedDuration, Timestamp};
 use judge::{Memory, Place, Say, Seen};
 use keyward_vault::{Client, Health, Kind, NodeState};

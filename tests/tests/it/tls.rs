@@ -1,0 +1,69 @@
+//! `keyward tls`: certificates made, served by a real Vault, looked at, and renewed while it runs.
+
+use crate::backup::Desk;
+use crate::world::LONG;
+use keyward_harness::{Process, Stop, servers, wait_until};
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A Vault that serves the pair `vault-1` of a folder. It is never initialised: its certificate is all that is asked for.
+fn serve(folder: &Path, port: u16) -> Process {
+    let at = folder.display();
+    let text = format!(
+        "storage \"inmem\" {{}}\ndisable_mlock = true\napi_addr = \"https://127.0.0.1:{port}\"\nlistener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  \
+         tls_cert_file = \"{at}/vault-1.pem\"\n  tls_key_file = \"{at}/vault-1.key\"\n}}\n"
+    );
+    fs::write(folder.join("server.hcl"), text).unwrap();
+    let mut command = Command::new(&servers().vault().binary);
+    command.arg("server").arg(format!("-config={at}/server.hcl")).stdout(Stdio::null()).stderr(Stdio::null());
+    Process::start("Vault", command, Stop::Kill).unwrap()
+}
+
+#[test]
+fn a_pair_is_issued_served_and_renewed_without_a_restart_or_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tls");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (at, address) = (folder.display().to_string(), format!("https://127.0.0.1:{port}"));
+    let desk = Desk::new(&address, &folder.join("ca.pem"), "", "");
+    // Other commands read the authority; this one makes it.
+    let issued = desk.must(&["tls", "issue", "vault-1", "--dns", "vault.example.com", "--ip", "192.0.2.7", "--folder", &at]);
+    let names: Vec<&str> = issued["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(names, ["vault-1", "vault.example.com", "192.0.2.7", "localhost", "127.0.0.1", "::1"]);
+    for file in ["vault-1.key", "ca.key"] {
+        assert_eq!(folder.join(file).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
+    let ended = desk.run(&["tls", "issue", "vault-1", "--folder", &at]);
+    assert!(ended.code == Some(1) && ended.err.contains("nothing is written over"), "{ended:?}");
+    desk.must(&["tls", "issue", "vault-2", "--days", "5", "--folder", &at]);
+    let (pem, ca) = (folder.join("vault-1.pem").display().to_string(), folder.join("ca.pem").display().to_string());
+    desk.must(&["tls", "check", &pem, "--ca", &ca]);
+    let stranger = servers().vault().ca_pem_path.display().to_string();
+    assert_eq!(desk.run(&["tls", "check", &pem, "--ca", &stranger]).code, Some(1), "another authority vouches for nothing");
+
+    let vault = serve(&folder, port);
+    let served = || {
+        let ended = desk.run(&["tls", "check", "--output", "json"]);
+        let answer: Value = serde_json::from_str(&ended.out).ok()?;
+        answer[0]["certificate"]["serial"].as_str().filter(|_| ended.code == Some(0)).map(str::to_owned)
+    };
+    assert_eq!(wait_until("the server", LONG, served), issued["serial"].as_str().unwrap());
+    let renew = ["tls", "renew", "vault-1", "--folder", &at, "--wait", "120"];
+    fs::write(dir.path().join("pid"), vault.pid().to_string()).unwrap();
+    let renewed = desk.must(&[&renew[..], &["--pid-file", &dir.path().join("pid").display().to_string()]].concat());
+    assert_eq!((renewed["before"].as_str(), served().as_deref()), (issued["serial"].as_str(), renewed["serial"].as_str()));
+    assert!(renewed["serial"] != issued["serial"]);
+
+    // A server that is not told goes on as before, and so do its files.
+    let before = [fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()];
+    let ended = desk.run(&["tls", "renew", "vault-1", "--folder", &at, "--wait", "1", "--", "/bin/true"]);
+    assert!(ended.code == Some(1) && ended.err.contains("the old pair stands again"), "{ended:?}");
+    assert_eq!([fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()], before);
+    assert_eq!(served().as_deref(), renewed["serial"].as_str());
+    drop(vault);
+    assert_eq!(desk.run(&["tls", "check"]).code, Some(69));
+}
