@@ -215,9 +215,9 @@ impl Engine {
             Cure::Nothing => Ok(None),
             Cure::Person(what) => Err(Failure::lasting(Class::Invalid, what)),
             Cure::Note => self.note(spec, stored, record, fence.unwrap_or(0)).await.map(|()| None),
-            Cure::Rotate => Ok(Some(self.rotate(spec, stored, ask).await)),
-            Cure::Resume => self.resume(spec, stored).await,
-            Cure::Apply => Ok(Some(self.run(spec, Saga::begin(&RECONCILE), stored, record, ask).await)),
+            Cure::Rotate => Ok(Some(Box::pin(self.rotate(spec, stored, ask)).await)),
+            Cure::Resume => Box::pin(self.resume(spec, stored)).await,
+            Cure::Apply => Ok(Some(Box::pin(self.run(spec, Saga::begin(&RECONCILE), stored, record, ask)).await)),
         }
     }
 
