@@ -140,6 +140,11 @@ impl VaultError {
         self.says("different set of unseal keys") || self.says("could not verify hash file")
     }
 
+    /// Whether the token is dead (`invalid token` beside `permission denied`, Vault 1.15 and later): another one would be let in.
+    pub fn says_dead_token(&self) -> bool {
+        self.kind == Kind::Denied && self.says("invalid token")
+    }
+
     /// Whether one of Vault's messages contains `text`.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.errors.iter().any(|e| e.contains(text))

@@ -65,7 +65,8 @@ pub fn failure_of(error: &VaultError) -> Failure {
         Kind::Invalid => Class::Invalid,
         Kind::Tls => Class::Tls,
     };
-    Failure { class, again: error.retry(), unknown: error.outcome_unknown(), text: error.to_string() }
+    // A dead token, after a long seal most likely, is replaced within seconds: the next try goes with the new one.
+    Failure { class, again: error.retry() || error.says_dead_token(), unknown: error.outcome_unknown(), text: error.to_string() }
 }
 
 /// A failed read leaves nothing unknown: it can simply be read again.

@@ -4,7 +4,7 @@ use super::cells::{Cell, cells};
 use super::subjects::{Make, Place, Subject, Ways};
 use super::vault;
 use keyward_harness::{PostgresWay, Process, Shop, Traffic, VaultProxy, Wishes, servers, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +33,9 @@ impl Bench {
         let mut subject = make(vault());
         let wishes = Wishes { audit: false, policy: subject.policy(), ..Wishes::default() };
         let shop = Shop::open(vault(), servers().postgres(), servers().smtp(), &wishes).unwrap();
+        // Others seal Vault again and again: a token must outlive that.
+        let approle = fs::read_to_string(shop.dir.join("approle-mount")).unwrap();
+        vault().must("POST", &format!("auth/{approle}/role/keyward"), Some(json!({ "token_period": "1h" }))).unwrap();
         let log = shop.log_path();
         let traffic = Traffic::marked(move || fs::metadata(&log).map_or(0, |file| file.len()));
         let admin = shop.admin();
