@@ -34,6 +34,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "prometheus", purpose: "Prometheus and promtool", present: || on_path(&["prometheus"]) && on_path(&["promtool"]) },
     Package { name: "logrotate", purpose: "rotated audit logs", present: || logrotate_found().is_some() },
     Package { name: "python3-hvac", purpose: "the example in Python", present: || hvac_found().is_some() },
+    Package { name: "faketime", purpose: "a clock that is wrong", present: || on_path(&["faketime"]) },
     Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
 ];
 

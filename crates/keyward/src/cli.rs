@@ -39,6 +39,7 @@ output; messages for people go to standard error.
 
 First steps:
   keyward check                      can this configuration work? changes nothing
+  keyward doctor                     what is wrong, and what is the safe cure? changes nothing
   keyward plan                       what will be rotated when
   keyward rotate NAME --dry-run      which steps a rotation would take
   keyward serve                      run the daemon";
@@ -284,6 +285,9 @@ Examples:
     /// Set Vault up, from an empty server to one that Keyward can work with; can be run any number of times
     #[command(after_help = crate::commands::init::HELP)]
     Init(crate::commands::init::Init),
+    /// Find every trouble that has a name, and say the safe cure; changes nothing
+    #[command(after_help = crate::commands::doctor::HELP)]
+    Doctor(crate::commands::doctor::Doctor),
     /// Print the least that each role must be allowed to do, as policies
     #[command(after_help = crate::commands::policy::HELP)]
     Policy(crate::commands::policy::Policy),

@@ -5,7 +5,7 @@ use clap::CommandFactory;
 use keyward::cli::{Cli, Command, Exit, Global, Rotate};
 use keyward::commands::emergency::{self, Wish};
 use keyward::commands::init::{self, Part};
-use keyward::commands::{self, Request, approle, check, pause, plan, policy, reconcile, rotate, status, token, unseal};
+use keyward::commands::{self, Request, approle, check, doctor, pause, plan, policy, reconcile, rotate, status, token, unseal};
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -80,6 +80,7 @@ async fn run(cli: Cli) -> Result<Exit> {
             Some(Part::Postgres { names }) => commands::init_postgres(config, &environment, &names, out).await,
             None => init::run(config, &environment, i.wish, out).await,
         },
+        Command::Doctor(d) => doctor::run(config, &environment, d, out).await,
         Command::Policy(p) => policy::run(config, &environment, p, out).await,
         Command::Token(t) => token::run(config, &environment, t, out).await,
         Command::Approle(a) => approle::run(config, &environment, a, out).await,

@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod check;
 mod client;
+mod doctor;
 mod document;
 mod documents;
 mod emergency;

@@ -10,6 +10,7 @@ pub mod by_hand;
 pub mod check;
 mod confirm;
 mod daemon_client;
+pub mod doctor;
 pub mod emergency;
 mod hand;
 pub mod import;

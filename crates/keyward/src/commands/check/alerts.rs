@@ -1,6 +1,7 @@
 //! The ways to people: whether each answers. No notice is sent; `keyward alert test` does that.
 
 use super::report::{Finding, Mark};
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::config::{AlertConfig, Environment, WebhookUrl};
 use crate::daemon::telling::Ways;
@@ -9,8 +10,11 @@ use tokio::task::JoinSet;
 /// Asks every way, all at once, each within its own limit.
 pub async fn look(config: &AlertConfig, environment: &Environment) -> Vec<Finding> {
     let ways = Ways::build(config, environment);
-    let mut findings: Vec<Finding> =
-        ways.broken.iter().map(|(channel, why)| Finding::wrong(format!("{} cannot be used: {why}", channel.label()))).collect();
+    let mut findings: Vec<Finding> = ways
+        .broken
+        .iter()
+        .map(|(channel, why)| Finding::wrong(format!("{} cannot be used: {why}", channel.label())).is(Trouble::AlertWayBroken))
+        .collect();
     let mut asking = JoinSet::new();
     for (names, notifier) in ways.each() {
         asking.spawn(async move { (names, notifier.check().await) });
@@ -21,7 +25,10 @@ pub async fn look(config: &AlertConfig, environment: &Environment) -> Vec<Findin
         Ok(()) => Finding::well(format!("{names}: answers")),
         Err(error) => {
             let exit = if error.is_permanent() { Exit::Failed } else { Exit::Unavailable };
-            Finding::wrong(format!("{names}: {error}")).cure("nobody is told over this way; mend it, then: keyward alert test").means(exit)
+            Finding::wrong(format!("{names}: {error}"))
+                .is(Trouble::AlertWayBroken)
+                .cure("nobody is told over this way; mend it, then: keyward alert test")
+                .means(exit)
         }
     }));
     if findings.iter().any(|f| f.mark == Mark::Well) && holds_secrets(config) {
@@ -30,6 +37,7 @@ pub async fn look(config: &AlertConfig, environment: &Environment) -> Vec<Findin
     if findings.is_empty() {
         findings.push(
             Finding::warning("there is no way to people: nobody is told when something fails")
+                .is(Trouble::AlertsUnset)
                 .cure("write [alert.smtp], [alert.webhook] or [alert.alertmanager]"),
         );
     }

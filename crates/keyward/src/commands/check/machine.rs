@@ -1,6 +1,7 @@
 //! This machine: files that hold secrets, audit logs, the state folder and the port. Everything is looked at as the user who runs this.
 
 use super::report::Finding;
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::commands::Daemon;
 use crate::config::{Auth, Config, SecretRef, WebhookUrl, loose_permissions};
@@ -19,9 +20,12 @@ pub fn configuration(config: &Config) -> Vec<Finding> {
         things(config.secrets.len(), "secret"),
         things(config.vault.nodes.len(), "node")
     ))];
-    findings.extend(config.warnings.iter().map(Finding::warning));
+    findings.extend(config.warnings.iter().map(|warning| {
+        let finding = Finding::warning(warning);
+        if warning.contains("insecure = true is in use") { finding.is(Trouble::TlsUnverified) } else { finding }
+    }));
     let loose: BTreeSet<String> = references(config).filter_map(loose_permissions).collect();
-    findings.extend(loose.into_iter().map(Finding::warning));
+    findings.extend(loose.into_iter().map(|loose| Finding::warning(loose).is(Trouble::SecretFileOpen)));
     findings
 }
 
@@ -47,7 +51,9 @@ pub fn audit_logs(config: &Config) -> Vec<Finding> {
     let logs: Vec<_> = config.vault.nodes.iter().filter_map(|n| Some((&n.name, n.audit_log.as_ref()?))).collect();
     if logs.is_empty() {
         let says = "no audit log is followed: who reads what, and a log that falls silent, go unseen";
-        return vec![Finding::warning(says).cure("name it in [[vault.node]]: audit_log = \"/var/log/vault/audit.log\"")];
+        return vec![
+            Finding::warning(says).is(Trouble::AuditLogUnset).cure("name it in [[vault.node]]: audit_log = \"/var/log/vault/audit.log\""),
+        ];
     }
     logs.into_iter().map(|(node, path)| audit_log(node, path)).collect()
 }
@@ -56,15 +62,20 @@ fn audit_log(node: &str, path: &Path) -> Finding {
     let shown = path.display();
     let denied = |what: String| {
         Finding::wrong(what)
+            .is(Trouble::AuditLogMissing)
             .cure(format!("let the daemon's user read it: setfacl -m u:keyward:r {shown}, and its folder; or give the audit device mode=0640 and the user its group"))
             .means(Exit::Denied)
     };
     // Asked before opening, because opening a pipe would wait for its writer.
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Finding::wrong(format!("the audit log of {node}, {shown}, is no ordinary file")),
+        Ok(metadata) if !metadata.is_file() => {
+            return Finding::wrong(format!("the audit log of {node}, {shown}, is no ordinary file")).is(Trouble::AuditLogMissing);
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let says = format!("the audit log of {node}, {shown}, does not exist");
-            return Finding::wrong(says).cure(format!("enable it on that node: vault audit enable file file_path={shown}"));
+            return Finding::wrong(says)
+                .is(Trouble::AuditLogMissing)
+                .cure(format!("enable it on that node: vault audit enable file file_path={shown}"));
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return denied(format!("the audit log of {node}, {shown}, cannot be reached: {error}"));
@@ -102,6 +113,7 @@ fn port(config: &Config) -> Finding {
     match TcpListener::bind(config.listen) {
         Ok(_) => Finding::well(format!("{} is free for HTTP", config.listen)),
         Err(error) => Finding::wrong(format!("HTTP cannot be served on {}: {error}", config.listen))
+            .is(Trouble::PortTaken)
             .cure("see which program has the port (ss -ltnp), or name another in [http] listen")
             .means(Exit::Unavailable),
     }
@@ -110,10 +122,11 @@ fn port(config: &Config) -> Finding {
 fn folder(path: &Path) -> Finding {
     let shown = path.display();
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => Finding::wrong(format!("the state folder {shown} is no folder")),
+        Ok(metadata) if !metadata.is_dir() => Finding::wrong(format!("the state folder {shown} is no folder")).is(Trouble::StateFolder),
         Ok(_) if access(path, Access::WRITE_OK | Access::EXEC_OK).is_err() => unwritable(path),
         Ok(_) if is_locked(path) => {
             Finding::wrong(format!("another keyward uses the state folder {shown}, and does not answer at this configuration's socket"))
+                .is(Trouble::StateFolder)
                 .cure("stop it, or give this one a state_dir of its own")
         }
         Ok(_) => Finding::well(format!("the state folder {shown} can be written")),
@@ -132,6 +145,7 @@ fn folder(path: &Path) -> Finding {
 fn unwritable(path: &Path) -> Finding {
     let shown = path.display();
     Finding::wrong(format!("this user may not write the state folder {shown}"))
+        .is(Trouble::StateFolder)
         .cure(format!("run this as the daemon's user, or: install -d -m 700 -o keyward {shown}"))
         .means(Exit::Denied)
 }

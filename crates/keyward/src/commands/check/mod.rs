@@ -14,9 +14,10 @@ pub(super) mod needs;
 mod postgres;
 pub(super) mod report;
 mod secrets;
-mod server;
+pub(super) mod server;
 mod static_role;
 mod token;
+pub(super) mod trouble;
 
 use super::alone::Alone;
 use super::output::Output;
@@ -27,6 +28,7 @@ use anyhow::Result;
 use keyward_vault::{Client, Kind};
 use report::{Finding, Report};
 use std::sync::Arc;
+use trouble::Trouble;
 
 /// Looks at everything and prints what was found.
 ///
@@ -34,20 +36,51 @@ use std::sync::Arc;
 /// None of what it looks at: that is a finding.
 pub async fn run(config: Config, environment: &Environment, out: Output) -> Result<Exit> {
     let mut report = Report::new(out);
-    report.add("Configuration", machine::configuration(&config));
-    match Alone::offline(config.clone(), environment) {
-        Ok(alone) => vault_and_secrets(Arc::new(alone), environment, &mut report).await,
-        Err(error) => {
-            let unknown = Finding::unknown("token, permissions and secrets: no client for Vault can be made");
-            report.add("Vault", vec![Finding::wrong(format!("{error:#}")), unknown]);
-        }
+    if let Some(looked) = look(config, environment, &mut report).await {
+        looked.leave().await;
     }
-    report.add("Alerts", alerts::look(&config.alert, environment).await);
-    report.add("This machine", machine::door(&config).await);
     Ok(report.finish())
 }
 
-async fn vault_and_secrets(alone: Arc<Alone>, environment: &Environment, report: &mut Report) {
+/// What a look leaves behind, for whoever looks further.
+pub struct Looked {
+    /// Logged in, if [`Self::can_ask`].
+    pub alone: Arc<Alone>,
+    /// Whether the server answers calls.
+    pub is_usable: bool,
+    /// Whether Keyward's own login works.
+    pub can_ask: bool,
+    is_ours: bool,
+}
+
+impl Looked {
+    /// Gives the token of the login back.
+    pub async fn leave(self) {
+        if self.is_ours
+            && let Err(error) = self.alone.live.vault.client().revoke_self().await
+        {
+            tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
+        }
+    }
+}
+
+/// Looks at everything; `None` where there can be no client for Vault.
+pub async fn look(config: Config, environment: &Environment, report: &mut Report) -> Option<Looked> {
+    report.add("Configuration", machine::configuration(&config));
+    let looked = match Alone::offline(config.clone(), environment) {
+        Ok(alone) => Some(vault_and_secrets(Arc::new(alone), environment, report).await),
+        Err(error) => {
+            let unknown = Finding::unknown("token, permissions and secrets: no client for Vault can be made");
+            report.add("Vault", vec![Finding::wrong(format!("{error:#}")), unknown]);
+            None
+        }
+    };
+    report.add("Alerts", alerts::look(&config.alert, environment).await);
+    report.add("This machine", machine::door(&config).await);
+    looked
+}
+
+async fn vault_and_secrets(alone: Arc<Alone>, environment: &Environment, report: &mut Report) -> Looked {
     let (config, client) = (&alone.live.config, alone.live.vault.client());
     let server = server::look(client, &config.vault).await;
     report.add("Vault", server.findings);
@@ -74,9 +107,8 @@ async fn vault_and_secrets(alone: Arc<Alone>, environment: &Environment, report:
             .unwrap_or_else(|error| vec![Finding::wrong(format!("looking at it ended abnormally: {error}")).means(Exit::Internal)]);
         report.add(format!("Secret {name}"), findings);
     }
-    if is_ours && let Err(error) = client.revoke_self().await {
-        tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
-    }
+    let is_usable = server.is_usable;
+    Looked { alone, is_usable, can_ask, is_ours }
 }
 
 async fn permissions(alone: &Alone) -> Vec<Finding> {
@@ -88,6 +120,7 @@ async fn permissions(alone: &Alone) -> Vec<Finding> {
         Ok(capabilities) => findings.extend(needs::judge(&needs, &capabilities)),
         Err(error) if error.kind == Kind::Denied => findings.push(
             Finding::warning("the token may not ask what it may do, so that nobody can say whether it may do enough")
+                .is(Trouble::RightUnknown)
                 .cure(needs::policy_line("sys/capabilities-self", &["update"])),
         ),
         Err(error) => findings.push(Finding::failed("what the token may do", &failure_of(&error))),
@@ -110,7 +143,7 @@ async fn leases(client: &Client) -> Option<Finding> {
 }
 
 /// Whether Vault audits at all, which few tokens may see.
-async fn audit_devices(client: &Client) -> Vec<Finding> {
+pub async fn audit_devices(client: &Client) -> Vec<Finding> {
     let devices = match client.audit_devices().await {
         Ok(devices) => devices,
         Err(error) if error.kind == Kind::Denied => {
@@ -122,12 +155,15 @@ async fn audit_devices(client: &Client) -> Vec<Finding> {
     if devices.is_empty() {
         return vec![
             Finding::warning("Vault has no audit device: nothing is audited")
+                .is(Trouble::AuditDeviceMissing)
                 .cure("vault audit enable file file_path=/var/log/vault/audit.log"),
         ];
     }
     let raw = devices.iter().filter(|d| d.raw);
     raw.map(|d| {
-        Finding::warning(format!("the audit device {} writes secrets in clear (log_raw)", d.path)).cure("enable it without log_raw")
+        Finding::warning(format!("the audit device {} writes secrets in clear (log_raw)", d.path))
+            .is(Trouble::AuditRaw)
+            .cure("enable it without log_raw")
     })
     .collect()
 }

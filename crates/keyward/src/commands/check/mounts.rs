@@ -2,6 +2,7 @@
 
 use super::needs::Place;
 use super::report::Finding;
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::ports::{VaultPort, failure_of};
 use keyward_engine::Class;
@@ -29,7 +30,7 @@ pub async fn places(vault: &VaultPort, paths: &BTreeSet<String>) -> (BTreeMap<St
                 let finding = Finding::failed(path, &failure);
                 let is_kv1 = failure.class == Class::Invalid;
                 findings.push(if is_kv1 {
-                    finding.cure("upgrade the mount (vault kv enable-versioning MOUNT) or publish in another")
+                    finding.is(Trouble::MountVersion).cure("upgrade the mount (vault kv enable-versioning MOUNT) or publish in another")
                 } else {
                     finding
                 });
@@ -47,7 +48,7 @@ pub async fn records(client: &Client, name: &str) -> Vec<Finding> {
             let says = format!(
                 "the mount {name}/ of Keyward's records does not exist, or the token may do nothing there; Vault does not say which"
             );
-            return vec![Finding::wrong(says).cure(make(name)).means(Exit::Denied)];
+            return vec![Finding::wrong(says).is(Trouble::RecordsMissing).cure(make(name)).means(Exit::Denied)];
         }
         Err(error) => {
             let failure = failure_of(&error);
@@ -61,7 +62,7 @@ pub async fn records(client: &Client, name: &str) -> Vec<Finding> {
     if let Some((parent, _)) = name.rsplit_once('/') {
         let says =
             format!("{name}/ lies below {parent}/: every policy with a pattern over {parent}/ can read values while they are staged");
-        findings.push(Finding::warning(says).cure("mount the records at a top level of their own"));
+        findings.push(Finding::warning(says).is(Trouble::RecordsPlace).cure("mount the records at a top level of their own"));
     }
     match client.kv_config(name).await {
         Ok(config) => findings.extend(keeps(name, config)),
@@ -88,7 +89,7 @@ fn wrong_mount(name: &str, mount: &Mount) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding::wrong(says).cure(format!("give Keyward a mount of its own: {}", make("keyward"))))
+    Some(Finding::wrong(says).is(Trouble::RecordsPlace).cure(format!("give Keyward a mount of its own: {}", make("keyward"))))
 }
 
 /// A record that expires takes the lock and the memory of a secret with it.
@@ -99,11 +100,11 @@ fn keeps(name: &str, config: KvConfig) -> Vec<Finding> {
             "{name}/ lets versions expire after {} s: a record that is gone is a lock and a candidate that are gone",
             after.as_secs()
         );
-        findings.push(Finding::wrong(says).cure(format!("vault write {name}/config delete_version_after=0s")));
+        findings.push(Finding::wrong(says).is(Trouble::RecordsExpire).cure(format!("vault write {name}/config delete_version_after=0s")));
     }
     if config.max_versions == 1 {
         let says = format!("{name}/ keeps one version only, so that nobody can see what a record was before");
-        findings.push(Finding::warning(says).cure(format!("vault write {name}/config max_versions=10")));
+        findings.push(Finding::warning(says).is(Trouble::RecordsExpire).cure(format!("vault write {name}/config max_versions=10")));
     }
     findings
 }

@@ -3,6 +3,7 @@
 //! It never asks Vault: what is needed follows from the configuration and from where its paths are mounted.
 
 use super::report::Finding;
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::config::{Config, KindConfig, Mode, SecretConfig, SecretRef};
 use keyward_engine::kinds::RootMethod;
@@ -282,7 +283,7 @@ fn denied(needs: &[(&Need, Vec<&str>)]) -> Finding {
         says.push_str("; or nothing is mounted there, which Vault does not tell apart");
     }
     let finding = if first.is_optional { Finding::warning(says) } else { Finding::wrong(says) };
-    finding.cure(policy_line(&first.grant, &all)).means(Exit::Denied)
+    finding.is(Trouble::RightMissing).cure(policy_line(&first.grant, &all)).means(Exit::Denied)
 }
 
 /// A policy's line that grants these capabilities at a path.

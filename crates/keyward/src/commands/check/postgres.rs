@@ -3,6 +3,7 @@
 //! It leaves one refused login per way in the server's log: that is how a server which lets anybody in is told from one that asks.
 
 use super::report::{Finding, Mark};
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::commands::Alone;
 use crate::config::{Admin, KindConfig, Login, SecretConfig, SecretRef};
@@ -79,8 +80,9 @@ fn judge(checks: &[Check], name: &str, admin: &str) -> Vec<Finding> {
             Verdict::Fail => Finding::wrong(check.says.clone()),
         };
         Some(match check.subject {
-            Subject::Fence => finding.cure(format!("keyward init postgres {name}")),
-            Subject::Alterable => finding.means(Exit::Denied),
+            Subject::Fence => finding.is(Trouble::FenceMissing).cure(format!("keyward init postgres {name}")),
+            Subject::Alterable => finding.is(Trouble::DatabasePreflight).means(Exit::Denied),
+            _ if check.verdict == Verdict::Fail => finding.is(Trouble::DatabasePreflight),
             _ => finding,
         })
     };
@@ -113,7 +115,7 @@ pub async fn ways(logins: &[Login], user: &str) -> Vec<Finding> {
             Ok(()) => Finding::well(format!("{endpoint} can be reached and refuses a wrong password")),
             Err(RefusalUnproved::Unanswered(failure)) => failed("a consumer's way", &login_failure(&failure)),
             Err(unproved @ RefusalUnproved::TrustsAnyone { .. }) => {
-                Finding::wrong(unproved.to_string()).cure("have pg_hba.conf ask for scram-sha-256 on this way")
+                Finding::wrong(unproved.to_string()).is(Trouble::DatabaseTrust).cure("have pg_hba.conf ask for scram-sha-256 on this way")
             }
             Err(unproved @ RefusalUnproved::Random(_)) => Finding::wrong(unproved.to_string()),
         });
@@ -121,8 +123,21 @@ pub async fn ways(logins: &[Login], user: &str) -> Vec<Finding> {
     findings
 }
 
+/// Which trouble of a database a failure is.
+pub fn trouble(class: Class) -> Option<Trouble> {
+    match class {
+        Class::Unreachable | Class::Timeout => Some(Trouble::DatabaseUnreachable),
+        Class::Tls => Some(Trouble::DatabaseTls),
+        Class::NoSuchDatabase => Some(Trouble::DatabaseName),
+        Class::WrongPassword | Class::Refused => Some(Trouble::DatabaseRefused),
+        Class::TrustsAnyone => Some(Trouble::DatabaseTrust),
+        Class::InsufficientPrivilege => Some(Trouble::DatabasePreflight),
+        _ => None,
+    }
+}
+
 fn failed(what: &str, failure: &Failure) -> Finding {
-    let finding = Finding::failed(what, failure);
+    let finding = Finding { trouble: trouble(failure.class), ..Finding::failed(what, failure) };
     if failure.class == Class::InsufficientPrivilege { finding.means(Exit::Denied) } else { finding }
 }
 

@@ -1,5 +1,6 @@
 //! What `check` found, as values: marks, findings, groups, the exit code, and how they are printed. It never looks at anything itself.
 
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::commands::output::{self, Output};
 use keyward_engine::Failure;
@@ -36,6 +37,9 @@ impl Mark {
 pub struct Finding {
     /// How to take it.
     pub mark: Mark,
+    /// Which trouble of the catalogue it is, where it is one.
+    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
     /// What is, in one sentence.
     pub says: String,
     /// What to do about it, where there is something: words, or lines to copy.
@@ -48,7 +52,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(mark: Mark, says: impl Into<String>) -> Self {
-        Self { mark, says: says.into(), cure: None, exit: Exit::Failed }
+        Self { mark, trouble: None, says: says.into(), cure: None, exit: Exit::Failed }
     }
 
     /// As it should be.
@@ -82,6 +86,12 @@ impl Finding {
         Self { cure: Some(cure.into()), ..self }
     }
 
+    /// With the name of the trouble.
+    #[must_use]
+    pub fn is(self, trouble: Trouble) -> Self {
+        Self { trouble: Some(trouble), ..self }
+    }
+
     /// With another exit code than "failed".
     #[must_use]
     pub fn means(self, exit: Exit) -> Self {
@@ -103,6 +113,8 @@ pub struct Report {
     out: Output,
     groups: Vec<Group>,
     heads: [&'static str; 2],
+    /// Whether only troubles are told, each by its name and with a cure.
+    is_diagnosis: bool,
 }
 
 impl Report {
@@ -113,7 +125,12 @@ impl Report {
 
     /// Nothing found yet; what is said in the end where nothing is wrong, and where something is.
     pub fn saying(out: Output, well: &'static str, wrong: &'static str) -> Self {
-        Self { out, groups: Vec::new(), heads: [well, wrong] }
+        Self { out, groups: Vec::new(), heads: [well, wrong], is_diagnosis: false }
+    }
+
+    /// Nothing found yet. Only troubles are told, each by its name and with a cure; what is well is counted.
+    pub fn diagnosis(out: Output) -> Self {
+        Self { is_diagnosis: true, ..Self::saying(out, "No trouble was found", "There is trouble") }
     }
 
     /// Adds a group; an empty one says nothing.
@@ -121,9 +138,10 @@ impl Report {
         if findings.is_empty() {
             return;
         }
+        let findings = if self.is_diagnosis { troubles(findings) } else { findings };
         let group = Group { subject: subject.into(), findings };
         if self.out == Output::Text {
-            output::line(&text(&group));
+            output::line(&text(&group, self.is_diagnosis));
         }
         self.groups.push(group);
     }
@@ -139,12 +157,28 @@ impl Report {
     }
 }
 
+/// What is well in one finding, and each trouble with its name and a cure.
+fn troubles(findings: Vec<Finding>) -> Vec<Finding> {
+    let (well, troubles): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(|f| f.mark == Mark::Well);
+    let count =
+        Some(well.len()).filter(|n| *n > 0).map(|n| Finding::well(format!("{n} thing{} as it should be", if n == 1 { "" } else { "s" })));
+    let named = |finding: Finding| {
+        let cure = finding.cure.or_else(|| finding.trouble.map(|t| t.cure().to_owned()));
+        Finding { cure, ..finding }
+    };
+    count.into_iter().chain(troubles.into_iter().map(named)).collect()
+}
+
 /// A group as people read it.
-fn text(group: &Group) -> String {
+fn text(group: &Group, is_diagnosis: bool) -> String {
     let mut text = group.subject.clone();
     for finding in &group.findings {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n  {} {}", finding.mark.sign(), finding.says);
+        let _ = write!(text, "\n  {} ", finding.mark.sign());
+        if let Some(trouble) = finding.trouble.filter(|_| is_diagnosis) {
+            let _ = write!(text, "{}: ", trouble.id());
+        }
+        text.push_str(&finding.says);
         for line in finding.cure.iter().flat_map(|cure| cure.lines()) {
             let _ = write!(text, "\n      {line}");
         }
@@ -217,7 +251,18 @@ mod tests {
     #[test]
     fn a_group_is_printed_with_its_cures() {
         let group = &groups(vec![Finding::well("is active"), Finding::wrong("may not patch").cure("path \"x\"\nline two")])[0];
-        assert_eq!(text(group), "Vault\n  ✓ is active\n  ✗ may not patch\n      path \"x\"\n      line two");
+        assert_eq!(text(group, false), "Vault\n  ✓ is active\n  ✗ may not patch\n      path \"x\"\n      line two");
+    }
+
+    #[test]
+    fn a_diagnosis_counts_what_is_well_and_names_the_rest() {
+        let found =
+            vec![Finding::well("a"), Finding::wrong("v is sealed").is(Trouble::VaultSealed), Finding::unknown("u"), Finding::well("b")];
+        let told = troubles(found);
+        let says: Vec<&str> = told.iter().map(|f| f.says.as_str()).collect();
+        assert_eq!(says, ["2 things as it should be", "v is sealed", "u"]);
+        assert!(text(&groups(told.clone())[0], true).contains("✗ vault-sealed: v is sealed"));
+        assert_eq!(told[1].cure.as_deref(), Some(Trouble::VaultSealed.cure()));
     }
 
     #[test]

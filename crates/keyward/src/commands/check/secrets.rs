@@ -1,6 +1,7 @@
 //! Each secret for itself: its record, what is published, and what its kind needs. Several at once, told in the file's order.
 
 use super::report::Finding;
+use super::trouble::Trouble;
 use super::{postgres, static_role};
 use crate::assembly::Managed;
 use crate::commands::Alone;
@@ -116,16 +117,19 @@ async fn record(alone: &Alone, managed: &Managed) -> Option<Finding> {
     let record = stored.record?;
     if let Some(diverged) = record.diverged {
         let says = format!("Vault and the target disagree since {}: {}; its schedule is held", diverged.since, diverged.why);
-        return Some(Finding::warning(says).cure(format!("keyward reconcile {name}")));
+        return Some(Finding::warning(says).is(Trouble::ValueDiverged).cure(format!("keyward reconcile {name}")));
     }
     match record.phase {
         Phase::Stuck { why, since, .. } => Some(
             Finding::warning(format!("its rotation stands still since {since}: {why}"))
+                .is(Trouble::RotationStuck)
                 .cure(format!("remove the cause, then: keyward resume {name}")),
         ),
-        Phase::Paused { by, why, since } => {
-            Some(Finding::warning(format!("it was paused by {by} at {since}: {why}")).cure(format!("keyward resume {name}")))
-        }
+        Phase::Paused { by, why, since } => Some(
+            Finding::warning(format!("it was paused by {by} at {since}: {why}"))
+                .is(Trouble::RotationPaused)
+                .cure(format!("keyward resume {name}")),
+        ),
         Phase::Idle | Phase::Staged(_) | Phase::Back(_) => None,
     }
 }
@@ -151,7 +155,8 @@ fn published(managed: &Managed, live: &Document, findings: &mut Vec<Finding>) ->
     match &live.fields {
         None if live.version > 0 => {
             let says = format!("{path} was deleted (its last version is {}); a rotation does not let it rise again", live.version);
-            findings.push(Finding::wrong(says).cure(format!("vault kv undelete -versions={} {path}", live.version)));
+            findings
+                .push(Finding::wrong(says).is(Trouble::SecretDeleted).cure(format!("vault kv undelete -versions={} {path}", live.version)));
             false
         }
         Some(found) if found.names().any(|n| fields.iter().any(|f| f == n)) => true,
@@ -166,12 +171,12 @@ fn published(managed: &Managed, live: &Document, findings: &mut Vec<Finding>) ->
 fn first(kind: &KindConfig, name: &str, path: &str) -> Finding {
     let nothing = format!("nothing is published at {path} yet");
     match kind {
-        KindConfig::PostgresPassword(_) => {
-            Finding::warning(format!("{nothing}; the first rotation is a person's")).cure(format!("keyward rotate {name}"))
-        }
-        KindConfig::Manual(_) => {
-            Finding::warning(format!("{nothing}; the first value is a person's")).cure(format!("keyward supply {name}"))
-        }
+        KindConfig::PostgresPassword(_) => Finding::warning(format!("{nothing}; the first rotation is a person's"))
+            .is(Trouble::NothingPublished)
+            .cure(format!("keyward rotate {name}")),
+        KindConfig::Manual(_) => Finding::warning(format!("{nothing}; the first value is a person's"))
+            .is(Trouble::NothingPublished)
+            .cure(format!("keyward supply {name}")),
         _ => Finding::well(format!("{nothing}; the first rotation publishes it")),
     }
 }
@@ -200,6 +205,11 @@ async fn proof(managed: &Managed, live: &Document) -> Option<Finding> {
         Ok(()) => Finding::well(format!("{what} is accepted")),
         Err(failure) => {
             let finding = Finding::failed(&format!("{what} is not accepted"), &failure);
+            let finding = if managed.config.kind.logins().is_empty() {
+                finding
+            } else {
+                Finding { trouble: postgres::trouble(failure.class), ..finding }
+            };
             let by_person = matches!(managed.config.kind, KindConfig::Manual(_));
             let word = if by_person { "supply" } else { "rotate" };
             if failure.class == Class::WrongPassword { finding.cure(format!("keyward {word} {}", managed.spec.name)) } else { finding }

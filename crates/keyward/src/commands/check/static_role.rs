@@ -2,6 +2,7 @@
 
 use super::postgres::ways;
 use super::report::{Finding, Mark};
+use super::trouble::Trouble;
 use crate::assembly::Managed;
 use crate::commands::Alone;
 use crate::config::VaultStaticRole;
@@ -26,7 +27,8 @@ pub async fn look(alone: &Alone, managed: &Managed, config: &VaultStaticRole) ->
         Err(failure) => {
             let finding = Finding::failed(&path, &failure);
             let cure = format!("name a static role: vault list {}/static-roles shows them", config.mount);
-            let finding = if matches!(failure.class, Class::Invalid | Class::NotFound) { finding.cure(cure) } else { finding };
+            let finding =
+                if matches!(failure.class, Class::Invalid | Class::NotFound) { finding.is(Trouble::RoleKind).cure(cure) } else { finding };
             return Seen { findings: vec![finding], is_well: false };
         }
     };
@@ -34,6 +36,7 @@ pub async fn look(alone: &Alone, managed: &Managed, config: &VaultStaticRole) ->
     if role.period.is_none() {
         findings.push(
             Finding::warning("Vault rotates it on a schedule of its own, which may fall together with ours")
+                .is(Trouble::RoleSchedule)
                 .cure("give the role a rotation_period far longer than the schedule here"),
         );
     } else if let Err(failure) = managed.spec.kind.preflight(&Document::default(), jiff::Timestamp::now(), true).await {

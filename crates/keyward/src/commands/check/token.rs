@@ -2,6 +2,7 @@
 
 use super::needs::policy_line;
 use super::report::Finding;
+use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::config::{Auth, Config, Environment};
 use crate::session::{self, Credentials, LoginFailure};
@@ -49,17 +50,26 @@ async fn refused(client: &Client, failure: &LoginFailure) -> (Vec<Finding>, bool
     if is_denied && client.has_token() {
         if client.capabilities_self(&[LOOKUP]).await.is_ok() {
             let finding = Finding::wrong("the token lives, but may not look itself up");
-            return (vec![finding.cure(policy_line(LOOKUP, &["read"])).means(Exit::Denied)], true);
+            return (vec![finding.is(Trouble::RightMissing).cure(policy_line(LOOKUP, &["read"])).means(Exit::Denied)], true);
         }
         let finding = Finding::wrong("Vault refuses the token: it has expired, was revoked, or never was one of this server");
         return (
             vec![
-                finding.cure("issue a new one, with a period: vault token create -orphan -period=24h -policy=keyward").means(Exit::Denied),
+                finding
+                    .is(Trouble::TokenDead)
+                    .cure("issue a new one, with a period: vault token create -orphan -period=24h -policy=keyward")
+                    .means(Exit::Denied),
             ],
             false,
         );
     }
-    (vec![Finding::wrong(format!("cannot log in: {failure}")).means(failure.exit())], false)
+    let finding = Finding::wrong(format!("cannot log in: {failure}")).means(failure.exit());
+    let finding = match failure {
+        LoginFailure::Reference(_) => finding.is(Trouble::TokenUnreadable),
+        LoginFailure::Vault(_) if failure.is_refusal() => finding.is(Trouble::LoginRefused),
+        LoginFailure::Vault(_) => finding,
+    };
+    (vec![finding], false)
 }
 
 /// What a living token's life means. `by_login`: the daemon gets a new one by logging in again.
@@ -68,12 +78,15 @@ fn judge(info: &TokenInfo, by_login: bool) -> Vec<Finding> {
     if info.policies.iter().any(|p| p == "root") {
         findings.push(
             Finding::warning("the token is a root token: whoever takes it from this machine owns Vault")
+                .is(Trouble::TokenRoot)
                 .cure("give Keyward a token with a policy of its own"),
         );
     }
     if info.num_uses > 0 {
         findings.push(
-            Finding::wrong(format!("the token may be used {} more times only", info.num_uses)).cure("issue one without a limit of uses"),
+            Finding::wrong(format!("the token may be used {} more times only", info.num_uses))
+                .is(Trouble::TokenUses)
+                .cure("issue one without a limit of uses"),
         );
     }
     findings.push(life(info, by_login));
@@ -88,13 +101,17 @@ fn life(info: &TokenInfo, by_login: bool) -> Finding {
         Finding::well(format!("the login works{ends}; the daemon renews it and logs in again"))
     } else if !info.renewable {
         let what = format!("the token cannot be renewed{ends}; rotations stop then");
-        Finding::warning(what).cure("issue one with a period: vault token create -orphan -period=24h -policy=keyward")
+        Finding::warning(what)
+            .is(Trouble::TokenNotRenewable)
+            .cure("issue one with a period: vault token create -orphan -period=24h -policy=keyward")
     } else if let Some(limit) = info.explicit_max_ttl {
         let what = format!("the token{ends}, and dies {} h after it was issued, renewed or not", limit.as_secs() / 3600);
-        Finding::warning(what).cure("issue one without an explicit_max_ttl")
+        Finding::warning(what).is(Trouble::TokenHardLimit).cure("issue one without an explicit_max_ttl")
     } else if info.period.is_none() {
         let what = format!("the token has no period{ends}; renewing it ends at the server's maximum, and rotations stop then");
-        Finding::warning(what).cure("issue one with a period: vault token create -orphan -period=24h -policy=keyward")
+        Finding::warning(what)
+            .is(Trouble::TokenWithoutPeriod)
+            .cure("issue one with a period: vault token create -orphan -period=24h -policy=keyward")
     } else {
         Finding::well(format!("the token{ends}, and is renewed without end (it has a period)"))
     }

@@ -4,7 +4,7 @@
 //! plaintext, which is offered to be removed.
 
 mod apply;
-mod dotenv;
+pub(super) mod dotenv;
 mod map;
 mod plaintext;
 mod plan;

@@ -7,13 +7,14 @@ mod disk;
 mod judge;
 mod words;
 
+pub use certificate::Validity;
+pub use disk::free as free_disk;
 pub use judge::{Condition, NO_ACTIVE};
 
 use super::board::NodeView;
 use super::shared::{Live, Shared};
 use crate::config::VaultConfig;
 use crate::metrics::families as f;
-pub use certificate::Validity;
 use jiff::{SignedDuration, Timestamp};
 use judge::{Memory, Place, Say, Seen};
 use keyward_vault::{Client, Health, Kind, NodeState};

@@ -1,0 +1,182 @@
+//! Files that should not lie about: unseal keys, values in clear, tokens, and server files that are merged by accident.
+//!
+//! A file is judged by its name first and then by what stands in it. Names of variables and files are told, values never.
+
+use super::plain::Published;
+use crate::commands::check::report::Finding;
+use crate::commands::check::trouble::Trouble;
+use crate::commands::import::dotenv;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No file that is looked for is longer.
+const LARGEST_BYTES: u64 = 1 << 20;
+/// So many entries of folders are looked at.
+const MOST_ENTRIES: usize = 20_000;
+/// So deep below a folder.
+const DEEPEST: usize = 4;
+/// Folders that are large and made by tools.
+const SKIPPED: [&str; 5] = [".git", "node_modules", "target", "vendor", ".venv"];
+/// What `vault operator init` writes, as text and as JSON, and what its API answers.
+const KEY_MARKS: [&str; 5] = ["Unseal Key 1:", "\"unseal_keys_b64\"", "\"unseal_keys_hex\"", "\"keys_base64\"", "Initial Root Token:"];
+
+/// Looks through the folders.
+pub async fn look(folders: &[PathBuf], published: Vec<Published>) -> Vec<Finding> {
+    let folders = folders.to_vec();
+    let looking = tokio::task::spawn_blocking(move || folders.iter().flat_map(|folder| look_into(folder, &published)).collect());
+    looking.await.unwrap_or_else(|error| vec![Finding::unknown(format!("files: looking at them ended abnormally: {error}"))])
+}
+
+fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
+    let (files, is_whole) = files(folder);
+    let mut findings = Vec::new();
+    let mut server_files: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+    let mut looked_at = 0;
+    for file in &files {
+        let Some(kind) = kind(file) else { continue };
+        // One that cannot be read, or is no text, holds nothing for whoever runs this.
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        looked_at += 1;
+        match kind {
+            Kind::Env => findings.extend(environment(file, &text, published)),
+            Kind::Keys if holds_keys(&text) => {
+                findings
+                    .push(Finding::wrong(format!("{} holds unseal keys or a root token in clear", file.display())).is(Trouble::KeysLying));
+            }
+            Kind::Server if has_storage(&text) => {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                server_files.entry(file.parent().unwrap_or(folder)).or_default().push(name);
+            }
+            Kind::Keys | Kind::Server => {}
+        }
+    }
+    for (folder, names) in server_files.iter().filter(|(_, names)| names.len() > 1) {
+        let says = format!("{} holds several server files with a storage: {}", folder.display(), names.join(", "));
+        findings.push(Finding::warning(says).is(Trouble::ServerFilesMixed));
+    }
+    findings.insert(0, Finding::well(format!("{looked_at} files in {} were looked at", folder.display())));
+    if !is_whole {
+        findings.push(Finding::unknown(format!(
+            "{} holds more than was looked at; name the folders that matter (--look-in)",
+            folder.display()
+        )));
+    }
+    findings
+}
+
+/// What a file may be, by its name.
+enum Kind {
+    Env,
+    Keys,
+    Server,
+}
+
+fn kind(file: &Path) -> Option<Kind> {
+    let name = file.file_name()?.to_str()?.to_lowercase();
+    let has_extension = |wanted: &str| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
+    if name.starts_with(".env") || has_extension("env") {
+        Some(Kind::Env)
+    } else if has_extension("hcl") {
+        Some(Kind::Server)
+    } else if ["vault", "unseal", "key", "token", "init"].iter().any(|part| name.contains(part)) {
+        Some(Kind::Keys)
+    } else {
+        None
+    }
+}
+
+/// The files below a folder, nearest first; whether these are all. Links are not followed.
+fn files(folder: &Path) -> (Vec<PathBuf>, bool) {
+    let (mut found, mut seen, mut is_whole) = (Vec::new(), 0_usize, true);
+    let mut folders = VecDeque::from([(folder.to_path_buf(), 0)]);
+    while let Some((folder, depth)) = folders.pop_front() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            if seen > MOST_ENTRIES {
+                return (found, false);
+            }
+            let Ok(metadata) = entry.metadata() else { continue };
+            let is_skipped = SKIPPED.iter().any(|name| entry.file_name() == *name);
+            if metadata.is_file() && metadata.len() <= LARGEST_BYTES {
+                found.push(entry.path());
+            } else if metadata.is_dir() && !is_skipped {
+                if depth < DEEPEST {
+                    folders.push_back((entry.path(), depth + 1));
+                } else {
+                    is_whole = false;
+                }
+            }
+        }
+    }
+    found.sort();
+    (found, is_whole)
+}
+
+fn holds_keys(text: &str) -> bool {
+    KEY_MARKS.iter().any(|mark| text.contains(mark))
+}
+
+fn has_storage(text: &str) -> bool {
+    let word = |line: &str| line.trim_start().split([' ', '"', '{']).next().map(str::to_owned);
+    text.lines().filter_map(word).any(|word| word == "storage" || word == "backend")
+}
+
+fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding> {
+    let shown = file.display();
+    let variables = match dotenv::parse(text) {
+        Ok(variables) => variables,
+        Err(faults) => {
+            let first = faults.first().map(ToString::to_string).unwrap_or_default();
+            return vec![Finding::unknown(format!("{shown} cannot be read: {first}"))];
+        }
+    };
+    let mut findings = Vec::new();
+    for variable in &variables {
+        let (name, value) = (&variable.name, variable.value.expose());
+        if name == "VAULT_TOKEN" && !value.is_empty() {
+            findings.push(Finding::warning(format!("{shown} holds a token: {name}")).is(Trouble::TokenInFile));
+        }
+        if name == "VAULT_ENABLED" && matches!(value.to_lowercase().as_str(), "false" | "0" | "no" | "off") {
+            findings.push(Finding::warning(format!("{shown} switches Vault off: {name}")).is(Trouble::VaultSwitchedOff));
+        }
+        for found in published.iter().filter(|p| p.value.same_as(&variable.value)) {
+            findings.push(
+                Finding::wrong(format!("{shown} holds in {name} what is published at {} and in use", found.at))
+                    .is(Trouble::PlainValues)
+                    .cure(format!("have the service read Vault, then: keyward rotate {}, and shred -u {shown}", found.secret)),
+            );
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyward_secret::Secret;
+
+    #[test]
+    fn an_environment_file_is_compared_with_what_is_published_and_shows_no_value() {
+        let published = [Published { secret: "db".into(), at: "kv/db#password".into(), value: Secret::new("correct horse") }];
+        let text = "A=other\nDB_PASSWORD=\"correct horse\"\nVAULT_TOKEN=hvs.x\nVAULT_ENABLED=False\n";
+        let found = environment(Path::new(".env"), text, &published);
+        let troubles: Vec<_> = found.iter().filter_map(|f| f.trouble).collect();
+        assert_eq!(troubles, [Trouble::PlainValues, Trouble::TokenInFile, Trouble::VaultSwitchedOff]);
+        assert!(!format!("{found:?}").contains("horse") && !format!("{found:?}").contains("hvs"));
+        assert_eq!(environment(Path::new(".env"), "VAULT_ENABLED=true\nVAULT_TOKEN=\n", &published), []);
+    }
+
+    #[test]
+    fn keys_are_known_by_what_vault_writes() {
+        assert!(holds_keys("Unseal Key 1: abc\n") && holds_keys("{\"unseal_keys_b64\": []}") && holds_keys("{\"keys_base64\": []}"));
+        assert!(!holds_keys("{\"keys\": []}"));
+    }
+
+    #[test]
+    fn a_server_file_is_known_by_its_storage() {
+        assert!(has_storage("ui = true\nstorage \"file\" {\n}\n") && has_storage("  storage{"));
+        assert!(!has_storage("path \"secret/storage\" {\n}\n# storage \"file\"\n"));
+    }
+}
