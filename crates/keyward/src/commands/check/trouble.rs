@@ -54,7 +54,7 @@ troubles! {
     MetricsOff "metrics-off" "The server keeps no metrics for Prometheus (`prometheus_retention_time` is 0)." "Set `prometheus_retention_time` in `telemetry` of the server file to some scrapes' time, such as \"1h\".";
     MetricsRetention "metrics-retention" "The server forgets metrics sooner than they are scraped: series come and go, and alerts on them do not fire." "Set `prometheus_retention_time` to several times the scrape interval.";
     LeaseLimit "lease-limit" "A dynamic role promises a longer life than its mount allows: credentials end sooner than their users think." "Lower the role's `max_ttl` to what the mount allows, and have services renew and fetch anew.";
-    LeasePileUp "lease-pile-up" "A dynamic role has more living leases than it has users: something mints credentials in a loop, each a user in the database." "Find who reads it (`keyward audit usage`), have it keep and renew one lease, and revoke its old ones.";
+    LeasePileUp "lease-pile-up" "A dynamic role has more living leases than it has users: something mints credentials in a loop, each a user in the database." "Find who reads it (`keyward paths`), have it keep and renew one lease, and revoke its old ones.";
     TokenUnreadable "token-unreadable" "The file or variable with Keyward's token or ids yields nothing." "Put it there, readable for the daemon's user alone.";
     LoginRefused "login-refused" "Vault refuses the AppRole's ids." "Give it a new secret id: `keyward approle rotate`; see that mount and role are those of `[vault] auth`.";
     TokenDead "token-dead" "The token has expired or was revoked; nothing can renew it." "Make a new one: `keyward token create`, better an AppRole, by which the daemon logs in again by itself.";
