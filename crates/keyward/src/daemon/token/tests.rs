@@ -54,7 +54,8 @@ async fn failure_11_a_token_that_cannot_be_renewed_is_told_before_it_dies_and_an
             break;
         }
     }
-    assert!(world.shared.metrics.series(&f::TOKEN_TTL, &[]).get() > 3000.0);
+    let ttl = || world.shared.metrics.series(&f::TOKEN_TTL, &[]).get();
+    until("the metric to follow", async || (ttl() > 3000.0).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
