@@ -89,7 +89,7 @@ fn a_vault_without_data_is_said_to_be_uninitialised() {
     let empty = VaultServer::start(&VaultOptions { initialise: false, audit: false }).unwrap();
     let shop = shop();
     move_to(&shop, &empty);
-    check_says(&shop, 69, &["was never initialised", "vault operator init -address="]);
+    check_says(&shop, 69, &["was never initialised", "if it is new: keyward init"]);
     refused(&shop, &ASKING, 69, "not initialised");
 }
 
