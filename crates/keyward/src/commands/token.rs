@@ -12,7 +12,7 @@ use crate::config::{Config, Environment, SecretRef, parse_duration, resolve_loca
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
-use keyward_vault::{Client, NewToken, Renewed, TokenInfo};
+use keyward_vault::{Client, Kind, NewToken, Renewed, TokenInfo};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -341,11 +341,33 @@ async fn revoke(client: &Client, which: &Which, environment: &Environment, out: 
     Ok(Exit::Ok)
 }
 
+/// What is known of these tokens, but for those that are gone by now.
+///
+/// Vault denies (403) to tell of a token that is just ending, as it denies all to whoever may not ask: only when none was told of, it is
+/// the latter.
+///
+/// # Errors
+/// Where nothing may be asked, or Vault does not answer.
+pub async fn look_up(client: &Client, accessors: impl Iterator<Item = &String>) -> Result<Vec<TokenInfo>> {
+    let (mut found, mut denied) = (Vec::new(), None);
+    for accessor in accessors {
+        match client.lookup_accessor(accessor).await {
+            Ok(info) => found.extend(info),
+            Err(error) if error.kind == Kind::Denied => denied = Some(error),
+            Err(error) => return Err(error).context("looking a token up by its accessor"),
+        }
+    }
+    match denied {
+        Some(error) if found.is_empty() => Err(error).context("looking a token up by its accessor"),
+        _ => Ok(found),
+    }
+}
+
 async fn tell_all(client: &Client, within: Duration, out: Output) -> Result<Exit> {
     let accessors = client.token_accessors().await.context("listing the tokens")?;
     let (mut dying, mut endless, mut roots) = (Vec::new(), Vec::new(), Vec::new());
-    for accessor in accessors.iter().take(MOST_TOKENS) {
-        let Some(info) = client.lookup_accessor(accessor).await? else { continue };
+    for info in look_up(client, accessors.iter().take(MOST_TOKENS)).await? {
+        let accessor = &info.accessor;
         let who = format!("{accessor} {} ({})", info.display_name, info.policies.join(", "));
         if info.policies.iter().any(|policy| policy == "root") {
             roots.push(Finding::wrong(who).cure(format!("keyward token revoke --accessor {accessor}")));

@@ -6,6 +6,7 @@ use crate::commands::alone::Alone;
 use crate::commands::audit::archive;
 use crate::commands::check::report::{Finding, Report};
 use crate::commands::output::Output;
+use crate::commands::token;
 use crate::config::{Config, Environment};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -108,8 +109,8 @@ async fn tokens(client: &Client) -> Result<Vec<Finding>> {
         Err(error) => return Err(error).context("listing the tokens"),
     };
     let mut findings = Vec::new();
-    for accessor in accessors.iter().take(MOST_TOKENS) {
-        let Some(info) = client.lookup_accessor(accessor).await.context("looking a token up by its accessor")? else { continue };
+    for info in token::look_up(client, accessors.iter().take(MOST_TOKENS)).await? {
+        let accessor = &info.accessor;
         let who = format!("{} ({accessor})", info.display_name);
         if info.policies.iter().any(|p| p == "root") {
             findings.push(Finding::wrong(format!("{who}: a root token")).cure(format!("keyward token revoke --accessor {accessor}")));
