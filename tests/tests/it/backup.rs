@@ -4,7 +4,6 @@ use crate::world::{Ended, LONG};
 use keyward_harness::{Moment, VaultOptions, VaultProxy, VaultServer, keyward_binary, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,14 +47,11 @@ impl Desk {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        self.command(arguments).output().unwrap().into()
+        Ended::of(self.command(arguments))
     }
 
     pub fn with_input(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        // One that ends before it has read everything closes the pipe.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap().into()
+        Ended::with_input(self.command(arguments), input)
     }
 
     /// A command that must end well; its answer for programs.
@@ -217,9 +213,8 @@ impl Desk {
     /// A drill, with shares on standard input and a folder of its own for what is thrown away.
     fn drill(&self, more: &[&str], shares: &str) -> Ended {
         let mut command = self.command(&[&["backup", "drill", "--output", "json"], more].concat());
-        let mut child = command.env("TMPDIR", self.dir.path().join("tmp")).stdin(Stdio::piped()).spawn().unwrap();
-        let _ = child.stdin.take().unwrap().write_all(shares.as_bytes());
-        let ended = child.wait_with_output().unwrap().into();
+        command.env("TMPDIR", self.dir.path().join("tmp"));
+        let ended = Ended::with_input(command, shares);
         assert_eq!(fs::read_dir(self.dir.path().join("tmp")).unwrap().count(), 0, "something is left of the drill: {ended:?}");
         ended
     }

@@ -158,15 +158,12 @@ key = "{transit}/keys/orders"
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        self.command(arguments).output().unwrap().into()
+        Ended::of(self.command(arguments))
     }
 
     /// With these lines on standard input.
     pub fn with_input(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        // One that ends before it has read everything closes the pipe.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap().into()
+        Ended::with_input(self.command(arguments), input)
     }
 
     /// The exit code, and the answer for programs.

@@ -3,7 +3,8 @@
 use keyward_harness::{Message, Process, Shop, Signal, SmtpServer, VaultServer, Wishes, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Output;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Nothing awaited in these tests takes longer.
@@ -66,6 +67,19 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        command.output().unwrap().into()
+    }
+
+    /// The same, with this text on its standard input.
+    pub fn with_input(mut command: Command, input: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // One that ends before it has read everything closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap().into()
+    }
+
     /// The one error: the lines of standard error that begin with the program's name.
     pub fn error(&self) -> &str {
         let mut errors = self.err.lines().filter(|l| l.starts_with("keyward: "));
