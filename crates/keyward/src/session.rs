@@ -59,6 +59,13 @@ pub fn personal_credentials(config: &VaultConfig, environment: &Environment) -> 
     }
 }
 
+/// Gives the token of a login back.
+pub async fn give_back(client: &Client) {
+    if let Err(error) = client.revoke_self().await {
+        tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
+    }
+}
+
 /// What a login came to.
 #[derive(Debug)]
 pub enum LoginFailure {

@@ -3,8 +3,8 @@
 //! It never starts a shell, never hands our environment on, never lets what the program prints on standard error anywhere, and never repeats what it
 //! answered: any of it may hold a value. A program that does not end in time, or says too much, is killed with all its children.
 
+use crate::process_group::ProcessGroup;
 use keyward_secret::Secret;
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,7 +83,7 @@ impl Program {
         // A group of its own, so that the limit ends its children too.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|e| ExecFailure::Start { program: program.clone(), why: e.to_string() })?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+        let group = ProcessGroup::of(&child);
         let outcome = tokio::time::timeout(self.limit, exchange(&mut child, question)).await;
         let timeout = || ExecFailure::Timeout { program: program.clone(), limit: self.limit };
         // Whatever it started in its group ends with it.
@@ -98,18 +98,6 @@ impl Program {
             return Err(ExecFailure::Exit { program, code: status.code() });
         }
         serde_json::from_slice(&answer).map_err(|_| ExecFailure::Answer { program })
-    }
-}
-
-/// A process group that is killed when it is let go, also when the asking task is dropped.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Gone already is as good.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
     }
 }
 

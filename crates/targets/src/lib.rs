@@ -18,5 +18,6 @@ pub mod http;
 pub mod key_api;
 pub mod notify;
 pub mod postgres;
+pub mod process_group;
 pub mod redis;
 mod tls;

@@ -27,6 +27,12 @@ impl Client {
         answer.data(&call.attempted).map(Some)
     }
 
+    /// The text of an ACL policy; `None` where there is none.
+    pub async fn policy(&self, name: &str) -> Result<Option<String>, VaultError> {
+        let found = self.object(&format!("sys/policies/acl/{name}")).await?;
+        Ok(found.map(|policy| policy.get("policy").and_then(Value::as_str).unwrap_or_default().to_owned()))
+    }
+
     /// The names below an API path; empty where there are none, or where nothing is mounted.
     pub async fn names_below(&self, at: &str) -> Result<Vec<String>, VaultError> {
         let call = Call::read(Raw::new(RequestMethod::LIST, path::path("LIST", at)?));

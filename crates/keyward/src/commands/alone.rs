@@ -43,10 +43,9 @@ impl Alone {
         let ear = Arc::new(Ear::new(Metrics::default()));
         let mut id = [0_u8; 6];
         SystemRandom.fill(&mut id)?;
-        let id = id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let parts = EngineParts {
             // Another name each time: what a killed command leaves behind is taken up by the daemon when its lease ends.
-            owner: format!("command-{id}"),
+            owner: format!("command-{}", keyward_audit::hex(&id)),
             claims: Claims::default(),
             clock: SystemClock::default(),
             ear: Arc::clone(&ear),

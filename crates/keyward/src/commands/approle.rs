@@ -1,7 +1,7 @@
 //! `approle`: making a role for a service, and giving it another secret id. A secret id goes out wrapped or into a file, never onto the screen.
 
 use super::alone::Alone;
-use super::init::{files, plan};
+use super::init::{self, files, plan};
 use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment, KindConfig, parse_duration};
@@ -133,11 +133,7 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     let role_id = client.approle_role_id(mount, role).await?;
     let has_ids = !client.secret_id_accessors(mount, role).await?.is_empty();
     let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id).await?) };
-    let state = match verdict.state() {
-        plan::State::Created => "created",
-        plan::State::Changed => "changed",
-        _ => "unchanged",
-    };
+    let state = init::word(verdict.state(), false);
     match out {
         Output::Json => output::json(&json!({
             "role": path, "state": state, "details": verdict.details(), "role_id": role_id,
@@ -190,14 +186,14 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
 struct Handed {
     accessor: String,
     wrapping: Option<Secret>,
+    /// It has logged in then.
     file: Option<PathBuf>,
-    is_proved: bool,
 }
 
 impl Handed {
     fn json(&self) -> Value {
         json!({
-            "accessor": self.accessor, "wrapping_token": self.wrapping.as_ref().map(Secret::expose), "file": self.file, "proved_by_login": self.is_proved,
+            "accessor": self.accessor, "wrapping_token": self.wrapping.as_ref().map(Secret::expose), "file": self.file, "proved_by_login": self.file.is_some(),
         })
     }
 
@@ -219,13 +215,13 @@ async fn hand_over(client: &Client, target: &Target, role_id: &str) -> Result<Ha
     let metadata = BTreeMap::from([(MADE_BY.0.to_owned(), MADE_BY.1.to_owned())]);
     let Some(file) = &target.to else {
         let wrapped = client.new_secret_id_wrapped(mount, role, &metadata, target.wrap).await?;
-        return Ok(Handed { accessor: wrapped.accessor, wrapping: Some(wrapped.token), file: None, is_proved: false });
+        return Ok(Handed { accessor: wrapped.accessor, wrapping: Some(wrapped.token), file: None });
     };
     files::outside_work_trees(file.parent().unwrap_or(file))?;
     let made = client.new_secret_id(mount, role, &metadata).await?;
     let delivered = prove_and_write(client, target, role_id, &made.secret_id, file).await;
     match delivered {
-        Ok(is_proved) => Ok(Handed { accessor: made.accessor, wrapping: None, file: Some(file.clone()), is_proved }),
+        Ok(()) => Ok(Handed { accessor: made.accessor, wrapping: None, file: Some(file.clone()) }),
         Err(error) => {
             // One that nobody has is ended, not left.
             client
@@ -237,9 +233,8 @@ async fn hand_over(client: &Client, target: &Target, role_id: &str) -> Result<Ha
     }
 }
 
-async fn prove_and_write(client: &Client, target: &Target, role_id: &str, secret_id: &Secret, file: &std::path::Path) -> Result<bool> {
+async fn prove_and_write(client: &Client, target: &Target, role_id: &str, secret_id: &Secret, file: &std::path::Path) -> Result<()> {
     let login = client.approle_login(&target.mount, role_id, secret_id).await.context("the new secret id does not log in from here")?;
     client.revoke_accessor(&login.accessor).await.context("the token of the proof could not be given back")?;
-    files::write_private(file, secret_id)?;
-    Ok(true)
+    files::write_private(file, secret_id)
 }

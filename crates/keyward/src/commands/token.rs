@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// More tokens are counted, and not looked at one by one.
-const MOST_TOKENS: usize = 10_000;
+pub const MOST_TOKENS: usize = 10_000;
 
 /// `token`.
 #[derive(Clone, Debug, Subcommand)]

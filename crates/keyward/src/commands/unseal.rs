@@ -2,7 +2,7 @@
 
 use super::output::{self, Output};
 use crate::cli::Exit;
-use crate::config::Config;
+use crate::config::{Config, plain_address};
 use crate::session;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -73,19 +73,15 @@ pub async fn run(config: &Config, wish: Unseal, out: Output) -> Result<Exit> {
 }
 
 fn chosen(config: &Config, names: &[String]) -> Result<Vec<(String, String)>> {
-    let all: Vec<(String, String)> = config.vault.nodes.iter().map(|n| (n.name.clone(), plain(&n.url))).collect();
+    let all: Vec<(String, String)> = config.vault.nodes.iter().map(|n| (n.name.clone(), plain_address(&n.url))).collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|(known, _)| known == *name)) {
         let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         bail!("there is no node \"{unknown}\" in the configuration; there are {}", known.join(", "));
     }
     if all.is_empty() {
-        return Ok(vec![("vault".to_owned(), plain(&config.vault.address))]);
+        return Ok(vec![("vault".to_owned(), plain_address(&config.vault.address))]);
     }
     Ok(all.into_iter().filter(|(name, _)| names.is_empty() || names.contains(name)).collect())
-}
-
-fn plain(url: &url::Url) -> String {
-    url.to_string().trim_end_matches('/').to_owned()
 }
 
 async fn look(client: &Client, name: String, address: String) -> Node {

@@ -38,7 +38,7 @@ pub use kinds::{
 pub use problem::{ConfigErrors, Problem, SHOWN};
 pub use reference::{LARGEST_VALUE_BYTES, ReferenceError, SecretRef, loose_permissions, resolve_local};
 pub use secret::{SecretConfig, Via};
-pub use vault::{Auth, DEFAULT_RECORD_MOUNT, NodeConfig, VaultConfig};
+pub use vault::{Auth, DEFAULT_RECORD_MOUNT, NodeConfig, VaultConfig, plain_address};
 
 use keyward_audit::RuleOverride;
 use problem::Problems;

@@ -65,6 +65,11 @@ pub enum Auth {
     },
 }
 
+/// A server's address as it is shown and asked: without a slash at its end.
+pub fn plain_address(url: &Url) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
+}
+
 /// One node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {

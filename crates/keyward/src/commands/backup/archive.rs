@@ -4,6 +4,7 @@
 //! made it, so that only a Vault with the same key can look at it).
 
 use flate2::bufread::GzDecoder;
+use keyward_audit::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -122,11 +123,6 @@ impl Parts {
 
 fn unreadable(error: &io::Error) -> Broken {
     Broken(format!("the archive cannot be read to its end: {error}"))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Counts what passes.

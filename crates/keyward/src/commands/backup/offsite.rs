@@ -5,7 +5,7 @@
 use crate::commands::by_hand::Declined;
 use crate::config::Copy;
 use anyhow::Result;
-use rustix::process::{Pid, Signal, kill_process_group};
+use keyward_targets::process_group::ProcessGroup;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ pub async fn copy(how: &Copy, path: &Path) -> Result<()> {
     // A group of its own, so that the limit ends its children too.
     command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn().map_err(|e| failed(format!("cannot be run: {e}")))?;
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let group = ProcessGroup::of(&child);
     let ended = tokio::time::timeout(how.limit, child.wait()).await;
     drop(group);
     match ended {
@@ -37,17 +37,5 @@ pub async fn copy(how: &Copy, path: &Path) -> Result<()> {
         }
         Ok(Err(error)) => Err(failed(format!("is lost: {error}")).into()),
         Err(_) => Err(failed(format!("did not end within {} s and was killed with its children", how.limit.as_secs())).into()),
-    }
-}
-
-/// A process group that is killed when it is let go, also when the command is broken off.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Gone already is as good.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
     }
 }

@@ -11,7 +11,6 @@ use crate::commands::init::files::fresh_label;
 use crate::commands::output::{self, Output};
 use crate::commands::stop::Stop;
 use crate::config::{Config, Environment};
-use crate::session;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
@@ -76,12 +75,7 @@ pub enum After {
 pub async fn run(config: &Config, environment: &Environment, wish: Restore, out: Output) -> Result<Exit> {
     let identities = Arc::new(Identities::read(wish.identity.as_deref())?);
     let archive = checked(&wish.file, &identities).await?;
-    let client = session::client(&config.vault)?;
-    session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
-        .await
-        .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
-    let server = server::active(config, &client).await?;
-    server::demand_raft(&client, &server).await?;
+    let (client, server) = server::open(config, environment).await?;
     output::note(&warning(&wish, &archive, &server));
     match ask("Restore it?", wish.yes)? {
         Agreement::Yes => {}

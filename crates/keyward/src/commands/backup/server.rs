@@ -2,8 +2,9 @@
 
 use crate::cli::Exit;
 use crate::commands::by_hand::Declined;
-use crate::config::Config;
-use anyhow::Result;
+use crate::config::{Config, Environment, plain_address};
+use crate::session;
+use anyhow::{Context, Result};
 use keyward_vault::{Client, NodeState};
 
 /// The node in charge.
@@ -15,12 +16,26 @@ pub struct Server {
     pub cluster: Option<String>,
 }
 
+/// A session of whoever asks, and the active node, which has snapshots.
+///
+/// # Errors
+/// There is no login, no active node, or it stores in something else than Raft.
+pub async fn open(config: &Config, environment: &Environment) -> Result<(Client, Server)> {
+    let client = session::client(&config.vault)?;
+    session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
+        .await
+        .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    let server = active(config, &client).await?;
+    demand_raft(&client, &server).await?;
+    Ok((client, server))
+}
+
 /// The active node among the configured address and nodes: snapshots are not forwarded.
 ///
 /// # Errors
 /// None of them is active; how each is is said.
-pub async fn active(config: &Config, client: &Client) -> Result<Server> {
-    let nodes = config.vault.nodes.iter().map(|n| n.url.to_string().trim_end_matches('/').to_owned());
+async fn active(config: &Config, client: &Client) -> Result<Server> {
+    let nodes = config.vault.nodes.iter().map(|n| plain_address(&n.url));
     let mut seen = Vec::new();
     for address in std::iter::once(client.address().to_owned()).chain(nodes) {
         let health = client.health(&address).await;
@@ -39,7 +54,7 @@ pub async fn active(config: &Config, client: &Client) -> Result<Server> {
 ///
 /// # Errors
 /// It stores in something else than Raft, or does not answer.
-pub async fn demand_raft(client: &Client, server: &Server) -> Result<()> {
+async fn demand_raft(client: &Client, server: &Server) -> Result<()> {
     let storage = client.seal_status(&server.address).await?.storage;
     if storage.is_empty() || storage == "raft" {
         return Ok(());

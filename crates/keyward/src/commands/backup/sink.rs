@@ -4,12 +4,13 @@
 //! **Invariant:** a file stands under its final name only when its archive was whole, everything was written to the disk, and reading it back
 //! gave what was written. Whatever goes wrong before removes the other one.
 
-use super::archive::{self, Archive, hex};
+use super::archive::{self, Archive};
 use super::kept::PARTIAL;
 use crate::commands::init::files::{beside, remove};
 use age::stream::StreamWriter;
 use age::x25519::Recipient;
 use anyhow::{Context, Result, bail};
+use keyward_audit::hex;
 use rustix::fs::RenameFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};

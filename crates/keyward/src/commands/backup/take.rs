@@ -10,7 +10,6 @@ use crate::commands::init::files::remove;
 use crate::commands::output::{self, Output};
 use crate::commands::stop::Stop;
 use crate::config::{Config, Environment};
-use crate::session;
 use anyhow::{Context, Result};
 use clap::Args;
 use jiff::Timestamp;
@@ -78,12 +77,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Take, out: Out
         let lock = lock(&folder)?;
         (folder.join(kept::name(now, !recipients.is_empty())), Some(lock))
     };
-    let client = session::client(&config.vault)?;
-    session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
-        .await
-        .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
-    let server = server::active(&config, &client).await?;
-    server::demand_raft(&client, &server).await?;
+    let (client, server) = server::open(&config, environment).await?;
     let mut stop = Stop::listen()?;
     let written = stream(&config, &client, &server, &path, &mut stop).await?;
     let mut told = Told {

@@ -24,6 +24,7 @@ use super::output::Output;
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::ports::failure_of;
+use crate::session;
 use anyhow::Result;
 use keyward_vault::{Client, Kind};
 use report::{Finding, Report};
@@ -56,10 +57,8 @@ pub struct Looked {
 impl Looked {
     /// Gives the token of the login back.
     pub async fn leave(self) {
-        if self.is_ours
-            && let Err(error) = self.alone.live.vault.client().revoke_self().await
-        {
-            tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
+        if self.is_ours {
+            session::give_back(self.alone.live.vault.client()).await;
         }
     }
 }

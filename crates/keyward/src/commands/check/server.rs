@@ -3,7 +3,7 @@
 use super::report::Finding;
 use super::trouble::Trouble;
 use crate::cli::Exit;
-use crate::config::VaultConfig;
+use crate::config::{VaultConfig, plain_address};
 use crate::daemon::watch::Validity;
 use jiff::Timestamp;
 use keyward_vault::{Client, Health, Kind, NodeState};
@@ -27,7 +27,7 @@ pub struct Seen {
 pub async fn look(client: &Client, config: &VaultConfig) -> Seen {
     let mut asking = JoinSet::new();
     let address = ("the address".to_owned(), client.address().to_owned());
-    let nodes = config.nodes.iter().map(|n| (n.name.clone(), n.url.to_string().trim_end_matches('/').to_owned()));
+    let nodes = config.nodes.iter().map(|n| (n.name.clone(), plain_address(&n.url)));
     for (i, (name, url)) in std::iter::once(address).chain(nodes).enumerate() {
         let client = client.clone();
         asking.spawn(async move {

@@ -6,7 +6,6 @@ use crate::commands::check::report::Finding;
 use crate::commands::check::trouble::Trouble;
 use crate::commands::policy::hcl;
 use keyward_vault::{Capabilities, Client, Kind};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What a policy of Vault's own grants is none of ours.
@@ -26,8 +25,8 @@ pub async fn look(keyward: &Client, eyes: &Client, places: &BTreeMap<String, Pla
     let Ok(info) = keyward.lookup_self().await else { return findings };
     for name in info.policies.iter().filter(|name| !OWN.contains(&name.as_str())) {
         let path = format!("sys/policies/acl/{name}");
-        match eyes.object(&path).await {
-            Ok(Some(policy)) => findings.extend(globs(name, policy.get("policy").and_then(Value::as_str).unwrap_or_default())),
+        match eyes.policy(name).await {
+            Ok(Some(text)) => findings.extend(globs(name, &text)),
             Ok(None) => findings.push(Finding::wrong(format!("the token's policy {name} does not exist")).is(Trouble::PolicyAbsent)),
             Err(error) if error.kind == Kind::Denied => {
                 findings.push(unasked("the policies of Keyward's token", &error, "sys/policies/acl/*", &["read"]));

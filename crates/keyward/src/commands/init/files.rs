@@ -62,7 +62,7 @@ pub fn read_label(path: &Path) -> Option<String> {
 pub fn fresh_label() -> Result<String> {
     let mut bytes = [0_u8; 8];
     SystemRandom.fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(keyward_audit::hex(&bytes))
 }
 
 /// Refuses a folder inside a work tree: what lies there is committed sooner or later.

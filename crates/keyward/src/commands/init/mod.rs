@@ -160,7 +160,7 @@ impl Told {
     }
 }
 
-const fn word(state: State, dry_run: bool) -> &'static str {
+pub(super) const fn word(state: State, dry_run: bool) -> &'static str {
     match (state, dry_run) {
         (State::Unchanged, _) => "unchanged",
         (State::Created, false) => "created",

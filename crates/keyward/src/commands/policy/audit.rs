@@ -6,20 +6,16 @@ use crate::commands::alone::Alone;
 use crate::commands::audit::archive;
 use crate::commands::check::report::{Finding, Report};
 use crate::commands::output::Output;
-use crate::commands::token;
+use crate::commands::token::{self, MOST_TOKENS};
 use crate::config::{Config, Environment};
 use anyhow::{Context, Result};
 use clap::Args;
 use jiff::{Timestamp, ToSpan};
 use keyward_vault::{Client, Kind};
 use serde::Deserialize;
-use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-
-/// More tokens are counted, and not looked at one by one.
-const MOST_TOKENS: usize = 10_000;
 
 /// `policy audit`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -65,9 +61,8 @@ async fn policies(client: &Client) -> Result<BTreeMap<String, Option<Vec<Rule>>>
         if matches!(name.as_str(), "root" | "default") {
             continue;
         }
-        let policy = client.object(&format!("sys/policies/acl/{name}")).await.with_context(|| format!("reading the policy {name}"))?;
-        let text = policy.as_ref().and_then(|p| p.get("policy")).and_then(Value::as_str).unwrap_or_default();
-        policies.insert(name, hcl::parse(text));
+        let text = client.policy(&name).await.with_context(|| format!("reading the policy {name}"))?.unwrap_or_default();
+        policies.insert(name, hcl::parse(&text));
     }
     Ok(policies)
 }

@@ -12,7 +12,6 @@ use crate::session::{self, Credentials};
 use anyhow::{Context, Result};
 use clap::Args;
 use keyward_vault::{Capabilities, Client, TokenInfo};
-use serde_json::Value;
 use std::path::PathBuf;
 
 /// `policy check`.
@@ -53,8 +52,8 @@ pub async fn run(config: Config, environment: &Environment, wish: Check, out: Ou
         _ => false,
     };
     report.add("What it has besides", too_much(if can_read { &reader } else { client }, &grants, &info).await);
-    if is_login && let Err(error) = client.revoke_self().await {
-        tracing::info!(%error, "The token of this login could not be given back; it expires by itself.");
+    if is_login {
+        session::give_back(client).await;
     }
     Ok(report.finish())
 }
@@ -88,11 +87,8 @@ async fn too_much(client: &Client, grants: &[Grant], info: &TokenInfo) -> Vec<Fi
                 Finding::warning("it has Vault's policy `default`, which the role does not need")
                     .cure("make it with no_default_policy (token_no_default_policy of a role)"),
             ),
-            name => match client.object(&format!("sys/policies/acl/{name}")).await {
-                Ok(Some(policy)) => {
-                    let text = policy.get("policy").and_then(Value::as_str).unwrap_or_default();
-                    findings.extend(beyond(name, text, grants));
-                }
+            name => match client.policy(name).await {
+                Ok(Some(text)) => findings.extend(beyond(name, &text, grants)),
                 Ok(None) => findings.push(Finding::warning(format!("its policy {name} does not exist"))),
                 Err(error) => findings.push(Finding::unknown(format!("what {name} grants besides: {error}"))),
             },

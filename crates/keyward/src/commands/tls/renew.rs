@@ -7,7 +7,7 @@ use crate::cli::Exit;
 use crate::commands::by_hand::Declined;
 use crate::commands::output::{self, Output};
 use crate::commands::stop::Stop;
-use crate::config::Config;
+use crate::config::{Config, plain_address};
 use crate::session;
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -90,10 +90,10 @@ pub async fn run(config: &Config, wish: Renew, out: Output) -> Result<Exit> {
 }
 
 fn address(config: &Config, node: Option<&str>) -> Result<String> {
-    let Some(name) = node else { return Ok(config.vault.address.to_string().trim_end_matches('/').to_owned()) };
+    let Some(name) = node else { return Ok(plain_address(&config.vault.address)) };
     let found = config.vault.nodes.iter().find(|n| n.name == name);
     let none = || Declined::usage(format!("there is no node \"{name}\" in the configuration"));
-    Ok(found.ok_or_else(none)?.url.to_string().trim_end_matches('/').to_owned())
+    Ok(plain_address(&found.ok_or_else(none)?.url))
 }
 
 /// Tells the server, and asks it until it serves this serial.

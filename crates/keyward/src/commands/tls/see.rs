@@ -53,7 +53,7 @@ pub fn of(der: &[u8], now: Timestamp) -> Option<Seen> {
     let validity = Validity::of(der)?;
     let names =
         certificate.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.iter().filter_map(name).collect());
-    let serial = certificate.tbs_certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    let serial = keyward_audit::hex(certificate.tbs_certificate.raw_serial());
     Some(Seen {
         serial,
         names: names.unwrap_or_default(),

@@ -3,8 +3,8 @@
 use super::cell;
 use crate::commands::by_hand::Declined;
 use anyhow::{Context, Result, bail};
+use keyward_targets::process_group::ProcessGroup;
 use keyward_vault::{Client, Initialisation, NodeState, Options};
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -146,10 +146,7 @@ impl Launch {
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            // Gone already is as good.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        drop(ProcessGroup::of(&self.child));
     }
 }
 
