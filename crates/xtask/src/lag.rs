@@ -90,12 +90,14 @@ fn quiet(shop: &Shop<'_>, vault: &VaultServer, mount: &str) -> Result<Vec<Durati
         let path = format!("{mount}/data/lag-{n}");
         let (status, answer) = vault.api("GET", &path, None)?;
         ensure!(status == 404, "Vault answered {status}: {answer}");
+        let asked = Instant::now();
         let seen = loop {
             let counted = counted()?;
             let now = Timestamp::now();
             if counted > before {
                 break now;
             }
+            ensure!(asked.elapsed() < LONG, "the call of {path} was not counted within {} seconds", LONG.as_secs());
         };
         let written = written(&log, from, &path).with_context(|| format!("the call of {path} is not in the log"))?;
         lags.push(Duration::try_from(seen.duration_since(written)).unwrap_or_default());
