@@ -23,9 +23,17 @@ pub(crate) fn target() -> Result<PathBuf> {
 }
 
 /// The cargo that runs us, else the one on `PATH`, with the workspace as its working folder.
+///
+/// What cargo tells us about ourselves is kept from it: ring's build script asks for the package's name in its surroundings, so that ring
+/// and all that stands on it would be compiled once more for every change between a cargo that we call and one that a person does.
 pub(crate) fn cargo() -> Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     Ok(command)
 }
 
