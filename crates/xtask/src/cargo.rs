@@ -1,11 +1,12 @@
-//! Runs cargo and other programs so that they end with this command; never captures what they print.
+//! Runs cargo and other programs so that they end with this command. What they print goes to the terminal, or to a file where two run at once.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use keyward_harness::{Process, Stop};
+use keyward_harness::{Process, Stop, say};
 
 const LIMIT: Duration = Duration::from_hours(2);
 
@@ -39,7 +40,35 @@ pub(crate) fn cargo() -> Result<Command> {
 
 /// Runs `command` to its end; an error when it fails.
 pub(crate) fn run(name: &str, command: Command) -> Result<()> {
-    let process = Process::start(name, command, Stop::Terminate)?;
+    end(name, &Process::start(name, command, Stop::Terminate)?)
+}
+
+/// A command that runs beside another one.
+pub(crate) struct Aside {
+    name: &'static str,
+    process: Process,
+    log: PathBuf,
+}
+
+/// Starts `command`; what it prints goes to the file `log`, so that it does not mix with what runs meanwhile.
+pub(crate) fn start_aside(name: &'static str, mut command: Command, log: &Path) -> Result<Aside> {
+    let said = fs::File::create(log).with_context(|| format!("make {}", log.display()))?;
+    let errors = said.try_clone().with_context(|| format!("share {}", log.display()))?;
+    command.stdout(said).stderr(errors);
+    Ok(Aside { name, process: Process::start(name, command, Stop::Terminate)?, log: log.to_owned() })
+}
+
+impl Aside {
+    /// Waits for its end, and prints what it said; an error when it failed.
+    pub(crate) fn end(self) -> Result<()> {
+        let ended = end(self.name, &self.process);
+        let said = fs::read(&self.log).with_context(|| format!("read {}", self.log.display()))?;
+        say(&format!("\n── {}, which ran meanwhile\n{}", self.name, String::from_utf8_lossy(&said)));
+        ended
+    }
+}
+
+fn end(name: &str, process: &Process) -> Result<()> {
     match process.wait(LIMIT) {
         Some(status) if status.success() => Ok(()),
         Some(status) => bail!("{name} ended with {status}"),

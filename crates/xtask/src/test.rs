@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the whole suite against real servers, and proof that it leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::{cargo, fuzz, promtool, setup};
 
 /// How long watchers may take to clear up after the test processes, which they do at the same time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The programs of tests that take a crate, or all of Keyward, as its users meet it.
+const WHOLE: &str = "it";
 
 /// What happened, step by step.
 #[derive(Default)]
@@ -131,17 +134,39 @@ fn cargo_test(arguments: &[&str], more: &[&str]) -> Result<Command> {
 }
 
 fn run_tests(arguments: &[&str], full: bool, servers: &Path, scratch: &Path) -> Result<()> {
-    let mut test = cargo_test(arguments, &["--no-fail-fast"])?;
-    // Most tests wait for servers most of the time.
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        test.env("RUST_TEST_THREADS", (processors * 2).to_string());
+    let test = |arguments: &[&str]| -> Result<Command> {
+        let mut test = cargo_test(arguments, &["--no-fail-fast"])?;
+        // Most tests wait for servers most of the time.
+        if std::env::var_os("RUST_TEST_THREADS").is_none() {
+            let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            test.env("RUST_TEST_THREADS", (processors * 2).to_string());
+        }
+        test.env(SERVERS_ENV, servers).env(RUN_ENV, run_id()?).env(KEYWARD_ENV, daemon()?).env("TMPDIR", scratch);
+        if full {
+            test.env(FULL_ENV, "1");
+        }
+        Ok(test)
+    };
+    if !arguments.is_empty() {
+        return cargo::run("cargo test", test(arguments)?);
     }
-    test.env(SERVERS_ENV, servers).env(RUN_ENV, run_id()?).env(KEYWARD_ENV, daemon()?).env("TMPDIR", scratch);
-    if full {
-        test.env(FULL_ENV, "1");
-    }
-    cargo::run("cargo test", test)
+    // cargo runs one program of tests after another. Those of the whole take longest and wait most: the others run beside them.
+    let others = others(&cargo::metadata()?)?;
+    let others = test(&others.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let others = cargo::start_aside("the other tests", others, &run_folder()?.join("others.log"))?;
+    let whole = cargo::run("cargo test", test(&["--workspace", "--test", WHOLE])?);
+    let others = others.end();
+    whole.and(others)
+}
+
+/// The words for cargo that leave out what `--test it` runs.
+fn others(metadata: &serde_json::Value) -> Result<Vec<String>> {
+    let packages = metadata.get("packages").and_then(serde_json::Value::as_array).context("cargo names no packages")?;
+    let targets = packages.iter().filter_map(|package| package.get("targets")?.as_array()).flatten();
+    let is_test = |target: &&serde_json::Value| target.pointer("/kind/0").is_some_and(|kind| kind == "test");
+    let names: BTreeSet<_> = targets.filter(is_test).filter_map(|target| target.get("name")?.as_str()).collect();
+    let tests = names.into_iter().filter(|name| *name != WHOLE).flat_map(|name| ["--test", name]);
+    Ok(["--workspace", "--lib", "--bins"].into_iter().chain(tests).map(str::to_owned).collect())
 }
 
 /// Where `cargo build` has put the daemon.
@@ -202,6 +227,15 @@ mod tests {
         assert_eq!(take_full(&["--full"]), (true, vec![]));
         assert_eq!(take_full(&["-p", "x", "--full", "--", "--exact"]), (true, vec!["-p", "x", "--", "--exact"]));
         assert_eq!(take_full(&["--", "--full"]), (false, vec!["--", "--full"]));
+    }
+
+    #[test]
+    fn every_program_of_tests_runs_once() -> Result<()> {
+        let targets =
+            serde_json::json!([{"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "it"}, {"kind": ["test"], "name": "b"}]);
+        let metadata = serde_json::json!({"packages": [{"targets": targets}, {"targets": [{"kind": ["test"], "name": "b"}]}]});
+        assert_eq!(others(&metadata)?, ["--workspace", "--lib", "--bins", "--test", "b"]);
+        Ok(())
     }
 
     #[test]
