@@ -44,6 +44,7 @@ Examples:
   keyward init --initialise --shares-to /media/usb/vault --revoke-root
   keyward init --initialise --shares 3 --threshold 2 --pgp-key ann.asc --pgp-key bob.asc --pgp-key eve.asc --shares-to ./shares
   keyward init --unseal < /dev/shm/shares
+  keyward init --initialise --server-only --shares-to /dev/shm/new       before keyward restore --force
   keyward init --rotate-now reporting
   keyward init postgres backend-database       only the function that changes passwords";
 
@@ -105,6 +106,9 @@ pub struct Wish {
     /// Unseal the server with shares from standard input, one a line
     #[arg(long)]
     pub unseal: bool,
+    /// Initialise and unseal it, and make nothing in it: for a server that a backup is restored into
+    #[arg(long, conflicts_with_all = ["rotate_now", "revoke_root"])]
+    pub server_only: bool,
     /// Make this static role even though Vault changes its user's password at once; may be said more than once
     #[arg(long, value_name = "ROLE")]
     pub rotate_now: Vec<String>,
@@ -190,7 +194,11 @@ pub async fn run(config: Config, environment: &Environment, wish: Wish, out: Out
     let mut told = Told { out, dry_run: wish.dry_run, lines: Vec::new() };
     let found = server::ready(client, Duration::from_secs(wish.wait), asked.as_ref(), &wish, &mut told).await?;
     match found {
-        server::Ready::Ended(exit) => return Ok(if wish.dry_run && exit == Exit::Ok { would_make(config, told) } else { exit }),
+        server::Ready::Ended(Exit::Ok) if wish.dry_run && !wish.server_only => return Ok(would_make(config, told)),
+        server::Ready::Ended(Exit::Ok) => return Ok(told.finish()),
+        server::Ready::Ended(exit) => return Ok(exit),
+        // Whatever were made in it, passwords in databases first of all, the backup would know nothing of.
+        server::Ready::Open(_) if wish.server_only => return Ok(told.finish()),
         server::Ready::Open(None) => {
             server::log_in(client, config, environment, wish.shares_to.as_deref()).await?;
         }
