@@ -154,7 +154,9 @@ fn stuck(before: u32, status: &SealStatus) -> String {
 
 fn refusal(error: &VaultError) -> String {
     match error.kind {
-        Kind::Invalid => "the node refused the share: it is none, or the shares do not fit together; it begins anew".to_owned(),
+        Kind::Invalid => "the node refused the share: it is none, or the shares do not fit together; it begins anew. (After a restore of another Vault's backup it may \
+             count shares as its former key had them: restart its process)"
+                .to_owned(),
         _ => error.to_string(),
     }
 }

@@ -3,12 +3,13 @@
 //! It is a gzip'd tar of `meta.json`, `state.bin`, `SHA256SUMS` (of those two) and `SHA256SUMS.sealed` (the same, encrypted by the Vault that
 //! made it, so that only a Vault with the same key can look at it).
 
+use super::state::{Entries, Split};
 use flate2::bufread::GzDecoder;
 use keyward_audit::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 
 /// Larger ones of the small parts are none that a Vault makes.
 const LARGEST_PART: u64 = 1 << 20;
@@ -28,6 +29,8 @@ pub struct Archive {
     pub state_bytes: u64,
     /// The bytes of the archive itself, compressed and not encrypted.
     pub packed_bytes: u64,
+    /// The shares that open what is in it; `None` where it does not say so, and for a Vault that a service unseals.
+    pub opens_with: Option<Split>,
 }
 
 /// Why an archive cannot serve.
@@ -73,6 +76,7 @@ struct Parts {
     digests: BTreeMap<String, String>,
     small: BTreeMap<String, Vec<u8>>,
     state_bytes: u64,
+    entries: Entries,
 }
 
 impl Parts {
@@ -82,7 +86,7 @@ impl Parts {
         }
         let mut hash = Sha256::new();
         if name == STATE {
-            self.state_bytes = io::copy(entry, &mut hash).map_err(|e| unreadable(&e))?;
+            self.state_bytes = io::copy(entry, &mut Both(&mut hash, &mut self.entries)).map_err(|e| unreadable(&e))?;
         } else {
             let mut part = Vec::new();
             entry.take(LARGEST_PART + 1).read_to_end(&mut part).map_err(|e| unreadable(&e))?;
@@ -117,7 +121,23 @@ impl Parts {
         let meta = self.small.get(META).map(Vec::as_slice).unwrap_or_default();
         let meta: Meta =
             serde_json::from_slice(meta).map_err(|_| Broken(format!("{META} does not say up to where the snapshot reaches")))?;
-        Ok(Archive { index: meta.index, term: meta.term, state_bytes: self.state_bytes, packed_bytes })
+        let opens_with = self.entries.found();
+        Ok(Archive { index: meta.index, term: meta.term, state_bytes: self.state_bytes, packed_bytes, opens_with })
+    }
+}
+
+/// Gives everything to both.
+struct Both<'a, A, B>(&'a mut A, &'a mut B);
+
+impl<A: Write, B: Write> Write for Both<'_, A, B> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -142,6 +162,7 @@ impl<R: Read> Read for Counted<R> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 pub(super) mod tests {
+    use super::super::state::tests::state;
     use super::*;
     use flate2::Compression;
     use flate2::write::GzEncoder;
@@ -170,8 +191,10 @@ pub(super) mod tests {
     fn a_whole_archive_says_up_to_where_it_reaches() {
         let bytes = whole(b"the state");
         let archive = check(bytes.as_slice()).unwrap();
-        let expected = Archive { index: 41, term: 3, state_bytes: 9, packed_bytes: bytes.len() as u64 };
+        let expected = Archive { index: 41, term: 3, state_bytes: 9, packed_bytes: bytes.len() as u64, opens_with: None };
         assert_eq!(archive, expected);
+        let sealed = state(r#"{"type":"shamir","secret_shares":5,"secret_threshold":3}"#);
+        assert_eq!(check(whole(&sealed).as_slice()).unwrap().opens_with, Some(Split { shares: 5, threshold: 3 }));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod restore;
 mod server;
 mod sink;
 mod source;
+mod state;
 mod take;
 
 use super::output::{self, Output};
@@ -120,5 +121,6 @@ fn list(config: &Config, out: Output) -> Result<Exit> {
 
 /// What an archive says of itself, for people.
 fn words(archive: &archive::Archive) -> String {
-    format!("index {}, term {}, {} bytes of data", archive.index, archive.term, archive.state_bytes)
+    let opens = archive.opens_with.map(|split| format!(", opens with {split}")).unwrap_or_default();
+    format!("index {}, term {}, {} bytes of data{opens}", archive.index, archive.term, archive.state_bytes)
 }

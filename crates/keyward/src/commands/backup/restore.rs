@@ -3,6 +3,7 @@
 use super::archive::Archive;
 use super::server::{self, Server};
 use super::source::{self, Identities};
+use super::state::Split;
 use super::words;
 use crate::cli::Exit;
 use crate::commands::by_hand::Declined;
@@ -26,7 +27,10 @@ Everything in Vault becomes as it was when the backup was made: secrets, policie
 do not go back, so what Vault says and what they accept may differ afterwards: unseal, then run keyward reconcile, which says what is true and
 mends it. The backup is checked before anything is asked; Vault checks it again, and changes nothing if it is not whole. Without --force
 Vault takes a backup of its own only; with it one of another Vault (a new one after a loss), and then needs the shares of that one. Without a
-terminal it needs --yes. The token needs `update` on sys/storage/raft/snapshot, with --force on sys/storage/raft/snapshot-force.
+terminal it needs --yes. Vault keeps in memory how many shares open it, and does not look again when a backup of another Vault comes in:
+where the numbers differ, its process has to be restarted before it takes the right shares. So make the new one with the numbers of the
+old, and with nothing in it (keyward init --initialise --server-only); the backup says its own. The token needs `update` on
+sys/storage/raft/snapshot, with --force on sys/storage/raft/snapshot-force.
 Ends with 2 if Vault is sealed afterwards, which it is after --force.
 
 Examples:
@@ -84,8 +88,11 @@ pub async fn run(config: &Config, environment: &Environment, wish: Restore, out:
     }
     let mut stop = Stop::listen()?;
     let back = back(&client, &server.address, &wish.file, identities, &archive, wish.force, config.backup.limit);
-    let after = stop.unless_asked("Vault restores only what it was given whole; `keyward status` and its log say how it is", back).await?;
-    Ok(say(&wish, &archive, &server, after, out))
+    let lost = "Vault restores only what it was given whole; `keyward status` and its log say how it is";
+    let after = stop.unless_asked(lost, back).await?;
+    let counts =
+        if after == After::Sealed { stop.unless_asked(lost, async { Ok(counted(&client, &server.address).await) }).await? } else { None };
+    Ok(say(&Told { wish: &wish, archive: &archive, server: &server, after, counts }, out))
 }
 
 /// Checks a backup on a thread that may wait.
@@ -171,12 +178,32 @@ async fn settled(client: &Client, mark: Option<&Mark>) -> After {
     After::Unknown
 }
 
+/// By which numbers a node that has just been sealed counts shares: those of its former key, if anybody asked for them before. `None`
+/// where it does not answer.
+async fn counted(client: &Client, node: &str) -> Option<Split> {
+    let began = Instant::now();
+    while began.elapsed() < SETTLE {
+        match client.seal_status(node).await {
+            Ok(status) if status.sealed => return Some(server::split(&status)),
+            // It is on its way there.
+            Ok(_) | Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    None
+}
+
 fn warning(wish: &Restore, archive: &Archive, server: &Server) -> String {
     let cluster = server.cluster.as_ref().map(|name| format!(" (cluster {name})")).unwrap_or_default();
+    let others = archive.opens_with.filter(|split| *split != server.opens_with).map_or_else(String::new, |split| {
+        let now = server.opens_with;
+        format!("\nThat is {split}. This Vault was made with {now}, and takes the others only after a restart of its process.")
+    });
     let shares = if wish.force {
-        "\nWith --force Vault is sealed afterwards; it then opens with the shares of the time of the backup alone, and not with those of now."
+        format!(
+            "\nWith --force Vault is sealed afterwards; it then opens with the shares of the time of the backup alone, and not with those of now.{others}"
+        )
     } else {
-        ""
+        String::new()
     };
     format!(
         "{} is whole: {}.\nVault at {}{cluster} becomes as it was then. Everything written since is lost: secrets, policies, tokens, leases.\n\
@@ -187,37 +214,66 @@ fn warning(wish: &Restore, archive: &Archive, server: &Server) -> String {
     )
 }
 
-fn say(wish: &Restore, archive: &Archive, server: &Server, after: After, out: Output) -> Exit {
-    let (state, next, exit): (_, &[&str], _) = match after {
-        After::Open => ("restored", &["keyward reconcile"], Exit::Ok),
-        After::Sealed => ("sealed", &["keyward unseal", "keyward reconcile"], Exit::Sealed),
-        After::Unknown => ("unknown", &["keyward unseal", "keyward reconcile"], Exit::Failed),
+/// What a restore came to.
+struct Told<'a> {
+    wish: &'a Restore,
+    archive: &'a Archive,
+    server: &'a Server,
+    after: After,
+    /// How the sealed node counts shares.
+    counts: Option<Split>,
+}
+
+impl Told<'_> {
+    /// Whether the sealed node counts shares as its former key had them, and refuses those of the backup until it is restarted.
+    fn is_stale(&self) -> bool {
+        matches!((self.counts, self.archive.opens_with), (Some(counts), Some(split)) if counts != split)
+    }
+
+    fn next(&self) -> Vec<&'static str> {
+        let mut next = vec!["keyward reconcile"];
+        if self.after != After::Open {
+            next.insert(0, "keyward unseal");
+        }
+        if self.is_stale() {
+            next.insert(0, "restart the process of Vault");
+        }
+        next
+    }
+}
+
+fn say(told: &Told<'_>, out: Output) -> Exit {
+    let Told { wish, archive, server, after, counts } = told;
+    let (state, exit) = match after {
+        After::Open => ("restored", Exit::Ok),
+        After::Sealed => ("sealed", Exit::Sealed),
+        After::Unknown => ("unknown", Exit::Failed),
     };
     if out == Output::Json {
         output::json(&serde_json::json!({
-            "file": wish.file, "server": server.address, "state": state, "index": archive.index, "term": archive.term, "next": next
+            "file": wish.file, "server": server.address, "state": state, "index": archive.index, "term": archive.term,
+            "opens_with": archive.opens_with, "counts": counts, "restart": told.is_stale(), "next": told.next(),
         }));
         return exit;
     }
-    match after {
-        After::Open => output::line(&format!("restored  Vault at {} is as it was at index {}", server.address, archive.index)),
-        After::Sealed => {
-            output::line(&format!(
-                "restored  Vault at {} holds the backup and is sealed; it takes the shares of that time",
-                server.address
-            ));
+    let address = &server.address;
+    output::line(&match (after, archive.opens_with, counts) {
+        (After::Open, _, _) => format!("restored  Vault at {address} is as it was at index {}", archive.index),
+        (After::Unknown, _, _) => format!("sent      Vault at {address} took the backup; whether it is in place, its log says"),
+        (After::Sealed, Some(split), Some(counts)) if told.is_stale() => format!(
+            "restored  Vault at {address} holds the backup and is sealed. It opens with {split} of that time, but its process still counts \
+             {counts} as its former key had it, and refuses them until it is restarted"
+        ),
+        (After::Sealed, Some(split), Some(_)) => {
+            format!("restored  Vault at {address} holds the backup and is sealed; it opens with {split} of that time")
         }
-        After::Unknown => {
-            output::line(&format!("sent      Vault at {} took the backup; whether it is in place, its log says", server.address));
-        }
-    }
-    if after == After::Sealed {
-        output::line(
-            "note      if it refuses shares that are right, restart its process: it may still count them as its former key had them",
-        );
-    }
-    for command in next {
-        output::line(&format!("next      {command}"));
+        (After::Sealed, _, _) => format!(
+            "restored  Vault at {address} holds the backup and is sealed; it takes the shares of that time. If it refuses those, restart its process: \
+             it may still count them as its former key had them"
+        ),
+    });
+    for step in told.next() {
+        output::line(&format!("next      {step}"));
     }
     exit
 }

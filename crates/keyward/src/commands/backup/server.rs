@@ -1,11 +1,12 @@
 //! Which node is asked, and whether it has snapshots at all.
 
+use super::state::Split;
 use crate::cli::Exit;
 use crate::commands::by_hand::Declined;
 use crate::config::{Config, Environment, plain_address};
 use crate::session;
 use anyhow::{Context, Result};
-use keyward_vault::{Client, NodeState};
+use keyward_vault::{Client, NodeState, SealStatus};
 
 /// The node in charge.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Server {
     pub address: String,
     /// The cluster's name, where it says one.
     pub cluster: Option<String>,
+    /// The shares that open it.
+    pub opens_with: Split,
 }
 
 /// A session of whoever asks, and the active node, which has snapshots.
@@ -25,22 +28,28 @@ pub async fn open(config: &Config, environment: &Environment) -> Result<(Client,
     session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
         .await
         .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
-    let server = active(config, &client).await?;
-    demand_raft(&client, &server).await?;
-    Ok((client, server))
+    let (address, cluster) = active(config, &client).await?;
+    let status = client.seal_status(&address).await?;
+    demand_raft(&address, &status.storage)?;
+    Ok((client, Server { address, cluster, opens_with: split(&status) }))
 }
 
-/// The active node among the configured address and nodes: snapshots are not forwarded.
+/// Into how many shares a node says that its key is split.
+pub fn split(status: &SealStatus) -> Split {
+    Split { shares: status.shares, threshold: status.threshold }
+}
+
+/// The active node among the configured address and nodes, and the name of its cluster: snapshots are not forwarded.
 ///
 /// # Errors
 /// None of them is active; how each is is said.
-async fn active(config: &Config, client: &Client) -> Result<Server> {
+async fn active(config: &Config, client: &Client) -> Result<(String, Option<String>)> {
     let nodes = config.vault.nodes.iter().map(|n| plain_address(&n.url));
     let mut seen = Vec::new();
     for address in std::iter::once(client.address().to_owned()).chain(nodes) {
         let health = client.health(&address).await;
         match health.state {
-            NodeState::Active => return Ok(Server { address, cluster: health.cluster_name }),
+            NodeState::Active => return Ok((address, health.cluster_name)),
             NodeState::Unreachable { why, .. } => seen.push(format!("{address}: {why}")),
             other => seen.push(format!("{address} is {}", other.name())),
         }
@@ -50,19 +59,17 @@ async fn active(config: &Config, client: &Client) -> Result<Server> {
     Err(Declined { exit: Exit::Unavailable, text: format!("no active node of Vault answers ({}); {cure}", seen.join("; ")) }.into())
 }
 
-/// Refuses a server whose storage has no snapshots.
+/// Refuses a server whose storage has no snapshots; one that does not say what it is, is tried.
 ///
 /// # Errors
-/// It stores in something else than Raft, or does not answer.
-async fn demand_raft(client: &Client, server: &Server) -> Result<()> {
-    let storage = client.seal_status(&server.address).await?.storage;
+/// It stores in something else than Raft.
+fn demand_raft(address: &str, storage: &str) -> Result<()> {
     if storage.is_empty() || storage == "raft" {
         return Ok(());
     }
     Err(Declined::failed(format!(
-        "Vault at {} stores in \"{storage}\", which has no snapshots: nothing can be taken from it while it runs, checked, or rehearsed. \
-         Until it is moved, stop Vault and copy its storage as it stands; `vault operator migrate` moves it to Raft (crates/keyward/docs/backup.md says how)",
-        server.address
+        "Vault at {address} stores in \"{storage}\", which has no snapshots: nothing can be taken from it while it runs, checked, or rehearsed. \
+         Until it is moved, stop Vault and copy its storage as it stands; `vault operator migrate` moves it to Raft (crates/keyward/docs/backup.md says how)"
     ))
     .into())
 }
