@@ -37,7 +37,10 @@ fn a_service_gets_a_periodic_orphan_that_nobody_saw() {
     assert_eq!(answer["accessor"], info["data"]["accessor"]);
     assert!(!format!("{shown:?}").contains(token));
     let renewed = world.with_input(&["token", "renew", "--stdin"], token);
-    assert!(renewed.code == Some(0) && renewed.out.contains("was renewed"), "{renewed:?}");
+    assert!(
+        renewed.code == Some(0) && renewed.out.contains("was renewed") && renewed.out.contains("dies 1d after the last time"),
+        "{renewed:?}"
+    );
     let listed = world.run(&["token", "list", "--within", "2d"]);
     let accessor = answer["accessor"].as_str().unwrap();
     assert!(
@@ -53,6 +56,60 @@ fn a_service_gets_a_periodic_orphan_that_nobody_saw() {
     assert!(dead.code == Some(1) && dead.error().contains("cannot be renewed"), "{dead:?}");
     let again = world.run(&["token", "revoke", "--accessor", accessor]);
     assert!(again.code == Some(0) && again.out.contains("dead already"), "{again:?}");
+}
+
+const ROOT: &str = "you work with a root token";
+const DEAD: &str = "dead by the second time";
+
+/// The warnings of an answer, as one text.
+fn warned((code, answer): (Option<i32>, Value)) -> String {
+    assert_eq!(code, Some(0), "{answer:#}");
+    answer["warnings"].to_string()
+}
+
+#[test]
+fn who_works_as_root_is_told_and_who_would_find_a_dead_token_too() {
+    let vault = servers().vault();
+    let (mut world, policy) = world_with_policy();
+    let (mount, role, seldom) = (unique("approle"), unique("cron"), unique("seldom"));
+    vault.must("POST", &format!("sys/auth/{mount}"), Some(json!({ "type": "approle" }))).unwrap();
+    let body = json!({ "allowed_policies": [policy], "orphan": true, "token_period": "72h" });
+    vault.must("POST", &format!("auth/token/roles/{seldom}"), Some(body)).unwrap();
+    let create = |world: &World, more: &[&str]| {
+        let typed = ["approle", "create", &role, "--mount", &mount, "--policy", &policy];
+        warned(world.json(&[typed.as_slice(), more].concat()))
+    };
+    let token = |world: &World, more: &[&str]| warned(world.json(&[["token", "create"].as_slice(), more].concat()));
+    // A weekly run with what lives for three days, in each of the ways to make that.
+    for (more, dies) in [
+        (vec!["--policy", &policy, "--period", "72h"], "dies 3d after it was last renewed"),
+        (vec!["--policy", &policy, "--ttl", "72h"], "dies 3d after it was made"),
+        (vec!["--role", &seldom], "dies 3d after it was last renewed"),
+    ] {
+        let said = token(&world, &[more.as_slice(), &["--used-every", "7d"]].concat());
+        assert!(said.contains(DEAD) && said.contains(dies) && said.contains(ROOT), "{more:?}: {said}");
+        assert!(!token(&world, &[more.as_slice(), &["--used-every", "1d"]].concat()).contains(DEAD), "{more:?}");
+    }
+    let said = create(&world, &["--secret-id-ttl", "72h", "--used-every", "7d"]);
+    for part in [ROOT, DEAD, "a token of this role dies 1d after it was last renewed", "a secret id of this role dies 3d after it was made"]
+    {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    let said = warned(world.json(&["approle", "rotate", &role, "--mount", &mount]));
+    assert!(said.contains(ROOT) && said.contains("a secret id of this role dies 3d"), "{said}");
+
+    // Whoever works with less is not told of root.
+    let less = format!(
+        "path \"auth/token/create-orphan\" {{ capabilities = [\"update\", \"sudo\"] }}\npath \"auth/token/create\" {{ capabilities = [\"update\", \"sudo\"] }}\n\
+         path \"auth/token/lookup-self\" {{ capabilities = [\"read\"] }}\n\
+         path \"auth/{mount}/role/*\" {{ capabilities = [\"create\", \"read\", \"update\", \"list\"] }}"
+    );
+    world.use_token(&vault.token(&less, Value::Null));
+    for said in
+        [token(&world, &["--policy", &policy]), create(&world, &[]), warned(world.json(&["approle", "rotate", &role, "--mount", &mount]))]
+    {
+        assert!(!said.contains(ROOT) && said.contains("dies 1d after it was last renewed"), "{said}");
+    }
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use super::alone::Alone;
 use super::init::{self, files, plan};
 use super::output::{self, Output};
+use super::token::caution::{self, Life};
 use crate::cli::Exit;
-use crate::config::{Config, Environment, KindConfig, parse_duration};
+use crate::config::{Config, Environment, KindConfig, parse_duration, show_duration};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
-use keyward_vault::Client;
+use keyward_vault::{Client, TokenInfo};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ pub struct Create {
     /// How long a secret id lives; without it, until it is ended
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub secret_id_ttl: Option<Duration>,
+    /// How often whoever gets it logs in; longer than a secret id lives, it would find a dead one
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub used_every: Option<Duration>,
 }
 
 /// `approle rotate`.
@@ -134,10 +138,11 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     let has_ids = !client.secret_id_accessors(mount, role).await?.is_empty();
     let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id).await?) };
     let state = init::word(verdict.state(), false);
+    let warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
     match out {
         Output::Json => output::json(&json!({
             "role": path, "state": state, "details": verdict.details(), "role_id": role_id,
-            "secret_id": handed.as_ref().map(Handed::json),
+            "secret_id": handed.as_ref().map(Handed::json), "warnings": warnings,
         })),
         Output::Text => {
             output::note(&format!("{state}: {path}"));
@@ -147,9 +152,35 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
                 Some(handed) => handed.tell(),
                 None => output::note("it has a secret id already; another one: keyward approle rotate"),
             }
+            for warning in &warnings {
+                output::note(&format!("! {warning}"));
+            }
         }
     }
     Ok(Exit::Ok)
+}
+
+/// What a person should know about what the role gives out, and about the token that they work with.
+fn cautions(own: &TokenInfo, period: Option<Duration>, secret_id_ttl: Option<Duration>, used_every: Option<Duration>) -> Vec<String> {
+    let mut warnings: Vec<String> = caution::as_root(own).into_iter().collect();
+    warnings.extend(period.map(|period| {
+        let span = show_duration(period);
+        format!("a token of this role dies {span} after it was last renewed: whoever logs in must renew it, at two thirds of that at the latest, or log in anew")
+    }));
+    if let Some(ttl) = secret_id_ttl {
+        warnings
+            .push(format!("a secret id of this role dies {} after it was made: whoever uses it needs another before", show_duration(ttl)));
+        let seldom = used_every.filter(|every| *every >= ttl);
+        warnings.extend(seldom.map(|every| caution::too_seldom(every, "its secret id is", Life::Once(ttl))));
+    }
+    warnings
+}
+
+/// What a role says of its tokens' period and its secret ids' life; nothing where we may not read it.
+async fn lives(client: &Client, path: &str) -> (Option<Duration>, Option<Duration>) {
+    let role = client.object(path).await.ok().flatten().unwrap_or_default();
+    let seconds = |name: &str| role.get(name).and_then(Value::as_u64).filter(|n| *n > 0).map(Duration::from_secs);
+    (seconds("token_period"), seconds("secret_id_ttl"))
 }
 
 async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
@@ -164,10 +195,14 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
             ended.push(accessor.clone());
         }
     }
+    let (period, ttl) = lives(client, &format!("auth/{mount}/role/{role}")).await;
+    let warnings = cautions(&client.lookup_self().await?, period, ttl, None);
     let left: Vec<&String> = old.iter().filter(|accessor| !ended.contains(accessor)).collect();
     match out {
         Output::Json => {
-            output::json(&json!({ "changed": "secret id created", "secret_id": handed.json(), "ended": ended, "still_valid": left }));
+            output::json(&json!({
+                "changed": "secret id created", "secret_id": handed.json(), "ended": ended, "still_valid": left, "warnings": warnings,
+            }));
         }
         Output::Text => {
             handed.tell();
@@ -176,6 +211,9 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
             }
             for accessor in left {
                 output::note(&format!("still valid: {accessor}; end it with --end-old when the service has the new one"));
+            }
+            for warning in &warnings {
+                output::note(&format!("! {warning}"));
             }
         }
     }

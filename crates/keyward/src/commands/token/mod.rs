@@ -2,6 +2,8 @@
 //!
 //! A token comes in by standard input or a file, and goes out wrapped or into a file: never as an argument, and never onto the screen.
 
+pub mod caution;
+
 use super::alone::Alone;
 use super::check::report::{Finding, Report};
 use super::init::files;
@@ -10,6 +12,7 @@ use super::rotate;
 use crate::cli::Exit;
 use crate::config::{Config, Environment, SecretRef, parse_duration, resolve_local};
 use anyhow::{Context, Result, bail};
+use caution::Life;
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
 use keyward_vault::{Client, Kind, NewToken, Renewed, TokenInfo};
@@ -138,7 +141,7 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         ..NewToken::default()
     };
     let own = client.lookup_self().await?;
-    let warnings = cautions(&wish, &own);
+    let warnings = cautions(client, &wish, &own).await;
     let (accessor, handed_over, wrapping) = if let Some(file) = &wish.to {
         files::outside_work_trees(file.parent().unwrap_or(file))?;
         let made = client.create_token(&new).await?;
@@ -172,30 +175,28 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What a person should know about the token that is made.
-fn cautions(wish: &Create, own: &TokenInfo) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if own.policies.iter().any(|policy| policy == "root") {
-        warnings.push(
-            "you work with a root token; daily work needs what `keyward policy admin` prints, and the root token should end (keyward token revoke --self)"
-                .to_owned(),
-        );
-    }
-    if wish.role.is_none() && wish.ttl.is_none() {
-        let hours = crate::config::show_duration(wish.period);
-        warnings
-            .push(format!("it dies {hours} after it was last renewed: whoever uses it must renew it, at two thirds of that at the latest"));
-        if wish.used_every.is_some_and(|every| every >= wish.period) {
-            let every = wish.used_every.map(crate::config::show_duration).unwrap_or_default();
-            warnings.push(format!(
-                "used every {every} only, it is dead by the second time: its period is {hours}; make it longer, or use an AppRole"
-            ));
-        }
-    }
-    if wish.child {
-        warnings.push("it ends with the token that made it: yours".to_owned());
-    }
+/// What a person should know about the token that is made, and about the one that makes it.
+async fn cautions(client: &Client, wish: &Create, own: &TokenInfo) -> Vec<String> {
+    let life = match (&wish.role, wish.ttl) {
+        (_, Some(ttl)) => Some(Life::Once(ttl)),
+        (None, None) => Some(Life::Renewed(wish.period)),
+        (Some(role), None) => role_life(client, role).await,
+    };
+    let mut warnings: Vec<String> = caution::as_root(own).into_iter().collect();
+    warnings.extend(caution::life(life, wish.used_every));
+    warnings.extend(wish.child.then(|| "it ends with the token that made it: yours".to_owned()));
     warnings
+}
+
+/// How long tokens of a role live; `None` where we may not read that.
+async fn role_life(client: &Client, role: &str) -> Option<Life> {
+    let role = client.object(&format!("auth/token/roles/{role}")).await.ok()??;
+    let seconds = |name: &str| role.get(name).and_then(serde_json::Value::as_u64).filter(|n| *n > 0).map(Duration::from_secs);
+    match (seconds("token_period"), seconds("token_explicit_max_ttl")) {
+        (_, Some(limit)) => Some(Life::Once(limit)),
+        (Some(period), None) => Some(Life::Renewed(period)),
+        (None, None) => None,
+    }
 }
 
 /// What Vault knows of the token; nothing where it is dead.
@@ -252,35 +253,8 @@ fn shown(info: &TokenInfo) -> Shown {
         renewable: info.renewable,
         orphan: info.orphan,
         token_type: info.token_type.clone(),
-        warnings: warnings(info),
+        warnings: caution::of(info),
     }
-}
-
-/// What will go wrong with a token.
-fn warnings(info: &TokenInfo) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if info.policies.iter().any(|policy| policy == "root") {
-        warnings.push("it is a root token: nothing is denied to it; end it when the work that needed it is done".to_owned());
-    }
-    if info.never_expires() {
-        warnings.push("it never ends".to_owned());
-    } else if !info.renewable {
-        warnings.push("it cannot be renewed, and is dead after that".to_owned());
-    } else if info.period.is_none() {
-        warnings.push("it has no period: renewing it helps up to the server's maximum only".to_owned());
-    } else {
-        warnings.push("it lives for as long as somebody renews it within each period".to_owned());
-    }
-    if let Some(limit) = info.explicit_max_ttl {
-        warnings.push(format!("it dies {} after it was made, renewed or not", crate::config::show_duration(limit)));
-    }
-    if info.num_uses > 0 {
-        warnings.push(format!("it can be used {} more times only", info.num_uses));
-    }
-    if !info.orphan {
-        warnings.push("it ends with the token that made it".to_owned());
-    }
-    warnings
 }
 
 fn show(info: &TokenInfo, out: Output) -> Exit {
@@ -311,11 +285,17 @@ async fn renew(client: &Client, which: &Which, environment: &Environment, out: O
     let renewed = if which.own { Some(client.renew_self().await?) } else { client.renew_accessor(&info.accessor).await? };
     let Some(Renewed { ttl, .. }) = renewed else { return Ok(dead(out)) };
     let left = crate::config::show_duration(Duration::from_secs(ttl.as_secs()));
+    let warnings = caution::of(&info);
     match out {
         Output::Json => output::json(
-            &serde_json::json!({ "changed": "token renewed", "accessor": info.accessor, "seconds_left": ttl.as_secs(), "warnings": warnings(&info) }),
+            &serde_json::json!({ "changed": "token renewed", "accessor": info.accessor, "seconds_left": ttl.as_secs(), "warnings": warnings }),
         ),
-        Output::Text => output::line(&format!("{} was renewed: it lives for {left} from now on.", info.accessor)),
+        Output::Text => {
+            output::line(&format!("{} was renewed: it lives for {left} from now on.", info.accessor));
+            for warning in &warnings {
+                output::line(&format!("! {warning}"));
+            }
+        }
     }
     Ok(Exit::Ok)
 }
