@@ -1,6 +1,7 @@
 //! `keyward backup` and `keyward restore`, against real servers.
 
 use crate::world::{Ended, LONG};
+use crate::world_of_vault::in_file_storage;
 use keyward_harness::{Moment, VaultOptions, VaultProxy, VaultServer, keyward_binary, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
@@ -210,6 +211,26 @@ fn what_is_lost_comes_back_in_the_same_vault_and_in_a_new_one() {
     wait_until("the value of then in the second", LONG, || value(&second).filter(|v| v == "then"));
 }
 
+#[test]
+fn a_vault_in_file_storage_is_told_what_it_lacks() {
+    let vault = servers().vault();
+    let whole = Desk::new(&vault.address, &vault.ca_pem_path, &vault.token(POLICY, Value::Null), "");
+    let backup = file(&whole.must(&["backup"])).display().to_string();
+
+    let vault = in_file_storage();
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.root_token, "");
+    for arguments in [vec!["backup"], vec!["backup", "--to", "here.snap"], vec!["restore", &backup, "--force", "--yes"]] {
+        let ended = desk.run(&arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}: {ended:?}");
+        for part in ["stores in \"file\"", "no snapshots", "stop Vault and copy its storage", "vault operator migrate"] {
+            assert!(ended.error().contains(part), "{arguments:?}: {part} is not in {}", ended.err);
+        }
+    }
+    assert_eq!(desk.names(), [""; 0]);
+    assert!(!desk.dir.path().join("here.snap").exists());
+    assert_eq!(vault.health().unwrap(), 200, "nothing was changed");
+}
+
 /// A Vault with an audit device and a canary, a backup of it, and what a drill of that needs.
 fn drilled(vault: &VaultServer) -> Desk {
     let kv = vault.kv_mount();
@@ -256,6 +277,34 @@ fn a_drill_restores_unseals_and_reads_the_canary_where_nothing_else_is_reached()
     let ended = desk.drill(&[], "");
     let report: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((ended.code, report["restored"].as_bool(), report["unsealed"].as_bool()), (Some(2), Some(true), Some(false)), "{ended:?}");
+}
+
+#[test]
+fn where_there_is_no_cell_a_drill_is_run_in_the_open_only_for_whoever_says_so() {
+    // Its own Vault, whose backup names no audit file and no database: what runs in the open would touch them.
+    let vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let desk = drilled(&vault);
+    let shares = vault.unseal_keys.join("\n");
+    fs::create_dir(desk.dir.path().join("bin")).unwrap();
+    let drill = |more: &[&str]| {
+        let mut command = desk.command(&[&["backup", "drill", "--output", "json"], more].concat());
+        // Without `unshare` there are no walls.
+        command.env("PATH", desk.dir.path().join("bin")).env("TMPDIR", desk.dir.path().join("tmp"));
+        let ended = Ended::with_input(command, &shares);
+        assert_eq!(fs::read_dir(desk.dir.path().join("tmp")).unwrap().count(), 0, "something is left of the drill: {ended:?}");
+        ended
+    };
+    let refused = drill(&[]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{refused:?}");
+    for part in ["unshare", "the drill was not run", "revokes leases and rotates static roles", "--accept-open-network"] {
+        assert!(refused.error().contains(part), "{part} is not in {}", refused.err);
+    }
+    let ran = drill(&["--accept-open-network"]);
+    let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    let seen = ["enclosed", "restored", "unsealed", "canary"].map(|key| report[key].as_bool());
+    assert_eq!((ran.code, seen), (Some(0), [Some(false), Some(true), Some(true), Some(true)]), "{ran:?}");
+    assert!(ran.err.contains("it runs in the open, as --accept-open-network says"), "{}", ran.err);
+    assert_eq!(vault.health().unwrap(), 200, "the real one is untouched");
 }
 
 #[test]

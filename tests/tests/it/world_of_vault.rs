@@ -1,7 +1,8 @@
 //! A database engine of Vault with a canary and a dynamic role, for tests of the whole.
 
-use keyward_harness::{DatabaseMount, PostgresServer, Process, Shop, VaultServer, servers, unique, wait_until};
+use keyward_harness::{DatabaseMount, PostgresServer, Process, Shop, VaultOptions, VaultServer, servers, unique, wait_until};
 use serde_json::json;
+use std::fs;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(90);
@@ -59,6 +60,21 @@ pub fn login(postgres: &PostgresServer, database: &str) -> String {
     format!("postgresql://{host}:{port}/{database}?sslmode=verify-full&sslrootcert={ca}")
 }
 
+/// A Vault of one's own whose storage is `file`, initialised and open.
+pub fn in_file_storage() -> VaultServer {
+    let mut vault = VaultServer::start(&VaultOptions { initialise: false, audit: false }).unwrap();
+    let folder = vault.audit_log.parent().unwrap().parent().unwrap().to_owned();
+    vault.kill().unwrap();
+    let (file, data) = (folder.join("server.hcl"), folder.join("data"));
+    fs::create_dir(&data).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let (_, rest) = text.split_once("}\n").unwrap();
+    fs::write(&file, format!("storage \"file\" {{\n  path = \"{}\"\n}}\n{rest}", data.display())).unwrap();
+    vault.restart().unwrap();
+    vault.initialise().unwrap();
+    vault
+}
+
 /// A dynamic role whose users bear the mount's name as a comment.
 pub fn dynamic_role(vault: &VaultServer, mount: &DatabaseMount, role: &str, default_ttl: &str, max_ttl: &str) {
     let create = format!(
@@ -71,8 +87,8 @@ pub fn dynamic_role(vault: &VaultServer, mount: &DatabaseMount, role: &str, defa
 
 /// Adds to a shop's configuration.
 pub fn append(shop: &Shop<'_>, text: &str) {
-    let before = std::fs::read_to_string(&shop.config).unwrap();
-    std::fs::write(&shop.config, before + text).unwrap();
+    let before = fs::read_to_string(&shop.config).unwrap();
+    fs::write(&shop.config, before + text).unwrap();
 }
 
 /// The daemon, ready.

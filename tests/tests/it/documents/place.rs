@@ -3,7 +3,8 @@
 
 use super::page::{Block, End};
 use crate::world::{Ended, LONG};
-use keyward_harness::{Product, VaultOptions, VaultServer, keyward_binary, wait_until};
+use crate::world_of_vault::in_file_storage;
+use keyward_harness::{Product, VaultServer, keyward_binary, wait_until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,16 +31,8 @@ pub struct Place {
 impl Place {
     /// Starts it: Vault is initialised and open, its storage is `file`, and its shares lie in a folder.
     pub fn new() -> Self {
-        let mut vault = VaultServer::start(&VaultOptions { initialise: false, audit: false }).unwrap();
+        let vault = in_file_storage();
         let server = vault.audit_log.parent().unwrap().parent().unwrap().to_owned();
-        vault.kill().unwrap();
-        let (file, data) = (server.join("server.hcl"), server.join("data"));
-        fs::create_dir(&data).unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        let (_, rest) = text.split_once("}\n").unwrap();
-        fs::write(&file, format!("storage \"file\" {{\n  path = \"{}\"\n}}\n{rest}", data.display())).unwrap();
-        vault.restart().unwrap();
-        vault.initialise().unwrap();
         vault.add_audit().unwrap();
 
         let dir = tempfile::tempdir().unwrap();
