@@ -1,183 +1,89 @@
-//! The whole way of a team that has nothing: an empty Vault and a `.env` file. What is typed is typed twice, and the second time changes
-//! nothing. And the server's file that is shipped, on a real server.
+//! The whole way of a team that has nothing: an empty Vault and a `.env` file, until a Vault that was lost is back from its backup and rotates
+//! again. What is typed is typed twice, and the second time changes nothing. And the server's file that is shipped, on a real server.
 
-use crate::init_world::World;
+mod team;
+
 use crate::world::LONG;
-use keyward_harness::{Process, Product, Signal, Stop, VaultOptions, VaultServer, servers, vault_binary, wait_until};
-use serde_json::Value;
+use keyward_harness::{Process, Product, Signal, Stop, servers, vault_binary, wait_until};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-const ENV: &str = "\
-JWT_SECRET_KEY='jwt-signing-value-of-before'
-ENCRYPTION_KEY=encryption-value-for-ever
-OPENAI_API_KEY=sk-openai-key-of-before
-";
-
-/// The team: a configuration on an empty Vault, and the root token once there is one.
-struct Team {
-    vault: VaultServer,
-    world: World,
-}
-
-impl Team {
-    fn new() -> Self {
-        let vault = VaultServer::start(&VaultOptions { initialise: false, audit: false }).unwrap();
-        let world = World::on(&vault.address, &vault, &format!("audit_log = \"{}\"", vault.audit_log.display()));
-        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let file = world.path("keyward.toml");
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, format!("{text}\n[http]\nlisten = \"{http}\"\n")).unwrap();
-        fs::write(world.path(".env"), ENV).unwrap();
-        Self { vault, world }
-    }
-
-    fn share(&self, number: u8) -> String {
-        fs::read_to_string(self.world.path(&format!("shares/share-{number}"))).unwrap()
-    }
-
-    fn root(&self) -> String {
-        fs::read_to_string(self.world.path("shares/root-token")).unwrap().trim().to_owned()
-    }
-
-    /// What a read by root answers.
-    fn get(&self, path: &str) -> Value {
-        let (status, answer) = self.vault.api_as(&self.root(), "GET", path, None).unwrap();
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer["data"].clone()
-    }
-
-    /// A command with the root token at hand, and its answer for programs.
-    fn as_root(&self, arguments: &[&str]) -> (Option<i32>, Value) {
-        let mut command = self.world.command(&[arguments, &["--output", "json"]].concat());
-        let output = command.env("VAULT_TOKEN", self.root()).output().unwrap();
-        let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {output:?}"));
-        (output.status.code(), answer)
-    }
-
-    /// The names of the answer's rows, where each row says `state`.
-    fn states(answer: &Value, rows: &str, state: &str) -> Vec<String> {
-        let row = |row: &Value| row[state].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned();
-        answer[rows].as_array().unwrap_or_else(|| panic!("{answer:#}")).iter().map(row).collect()
-    }
-
-    /// `init`, as it is typed every time; what became of each thing.
-    fn init(&self, more: &[&str]) -> Vec<String> {
-        let shares = self.world.path("shares");
-        let typed = ["init", "--shares-to", shares.to_str().unwrap(), "--rotate-now", &self.world.static_role];
-        let (code, answer) = self.world.json(&[&typed, more].concat());
-        assert_eq!(code, Some(0), "{answer:#}");
-        Self::states(&answer, "lines", "state")
-    }
-
-    fn import(&self) -> Vec<String> {
-        let file = self.world.path(".env");
-        let (code, answer) = self.as_root(&["import", file.to_str().unwrap(), "--mount", &self.world.kv, "--yes"]);
-        assert_eq!(code, Some(0), "{answer:#}");
-        Self::states(&answer, "fields", "outcome")
-    }
-
-    /// The policies as printed. Each stands in Vault, with every path (`init` grants making what was not there yet, too).
-    fn policies(&self) -> Value {
-        let (code, printed) = self.as_root(&["policy"]);
-        assert_eq!(code, Some(0));
-        for policy in printed.as_array().unwrap() {
-            let there = self.get(&format!("sys/policies/acl/{}", policy["policy"].as_str().unwrap()));
-            let there = there["policy"].as_str().unwrap();
-            for path in policy["paths"].as_array().unwrap() {
-                assert!(there.contains(&format!("path {} {{", path["path"])), "{path} is not in\n{there}");
-            }
-        }
-        printed
-    }
-
-    /// Everything that this test looks at to see whether something changed.
-    fn everything(&self) -> Value {
-        let kv = &self.world.kv;
-        let version = |path: &str| self.get(&format!("{kv}/metadata/{path}"))["current_version"].clone();
-        let (records, mounts) = (&self.world.records, self.get("sys/mounts"));
-        let number = |secret: &str| self.get(&format!("{records}/data/{secret}"))["data"]["record"]["number"].clone();
-        serde_json::json!({
-            "versions": (["backend/api", "integrations/openai", "webhook"].map(version)),
-            "rotations": (["reporting", "webhook", "orders"].map(number)),
-            "key": self.get(&format!("{}/keys/orders", self.world.transit))["latest_version"],
-            "mounts": (mounts.as_object().unwrap().keys().collect::<Vec<_>>()),
-            "audit": self.get("sys/audit"),
-        })
-    }
-
-    fn daemon(&self) -> Process {
-        let mut command = self.world.command(&["serve"]);
-        command.stdout(Stdio::null()).stderr(fs::File::create(self.world.path("daemon.log")).unwrap());
-        Process::start("keyward", command, Stop::Terminate).unwrap()
-    }
-
-    fn wait_for_node(&self, state: &str) {
-        wait_until(&format!("the daemon to see that Vault is {state}"), LONG, || {
-            let status: Value = serde_json::from_str(&self.world.run(&["status", "--output", "json"]).out).ok()?;
-            (status["nodes"]["vault-1"]["state"] == state).then_some(())
-        });
-    }
-}
+use team::Team;
 
 #[test]
 fn the_whole_guide_is_played_from_an_empty_vault_and_a_second_time_changes_nothing() {
-    let team = Team::new();
+    let mut team = Team::new();
     if team.vault.product == Product::OpenBao {
         // Its audit device comes from the server's own file, which a person writes in the middle of this.
         return;
     }
-    // Set up, bring in, print what each may do.
+    // Set up, bring in, hand out tokens.
     assert!(team.init(&["--initialise"]).contains(&"created".to_owned()));
     let daemon = team.daemon();
     team.wait_for_node("active");
     assert_eq!(team.import().iter().filter(|outcome| *outcome == "written").count(), 3);
+    let service = team.make_token();
+    let (state, secret_id) = team.approle();
+    assert!(state == "created" && secret_id.is_string(), "{state}: {secret_id}");
+    team.another_secret_id();
 
-    // Three classes are rotated by the daemon, each proved.
-    for (name, class) in [("reporting", "database"), ("webhook", "api-key"), ("orders", "root")] {
-        let rotated = wait_until("a rotation that may be", LONG, || {
-            let ended = team.world.run(&["rotate", name, "--output", "json"]);
-            (ended.code != Some(75)).then_some(ended)
-        });
-        assert!(rotated.code == Some(0) && rotated.out.contains("\"rotated\""), "{class}: {rotated:?}");
-    }
+    // Three classes are rotated by the daemon, each proved. What each may do is printed. Somebody used the root token, and people hear of it.
+    team.rotate(&["reporting", "webhook", "orders"]);
     let policies = team.policies();
-
-    // Somebody used the root token, and the audit log tells people.
-    wait_until("the finding", LONG, || team.world.run(&["audit", "report"]).out.contains("root-token-used").then_some(()));
+    team.report_says("root-token-used");
 
     // Sealed, and opened by three people of five.
     assert!(team.vault.api_as(&team.root(), "PUT", "sys/seal", None).unwrap().0 < 300);
     team.wait_for_node("sealed");
-    let opened = team.world.with_input(&["unseal"], &format!("{}{}{}", team.share(2), team.share(5), team.share(3)));
-    assert_eq!(opened.code, Some(0), "{opened:?}");
-    team.wait_for_node("active");
+    team.open([2, 5, 3]);
+
+    // A backup; then two rotations that it does not know; then the Vault is lost with all its data.
+    team.backup();
+    team.report_says("raw-access");
+    let then = team.everything();
+    team.rotate(&["reporting", "webhook"]);
+    assert_ne!(team.everything(), then);
+    team.lose();
+    team.wait_for_node("unreachable");
+
+    // A new one in its place takes the backup, and opens with the shares of the old.
+    team.vault.restart().unwrap();
+    team.wait_for_node("uninitialised");
+    team.restore();
+    team.wait_for_node("sealed");
+    team.open([1, 4, 2]);
+    assert_eq!(team.everything(), then, "it is as it was when the backup was made");
+
+    // What the database was told since does not fit any more: that is seen, and made true again. Then rotation goes on.
+    assert!(team.logs_in().is_err(), "Vault hands out a password of before");
+    team.reconcile();
+    team.logs_in().unwrap();
+    team.rotate(&["reporting", "webhook", "orders"]);
+    team.logs_in().unwrap();
 
     // All of it once more.
-    let before = wait_until("Vault to answer again", LONG, || {
-        let (status, _) = team.vault.api_as(&team.root(), "GET", "sys/mounts", None).ok()?;
-        (status == 200).then(|| team.everything())
-    });
+    let before = team.everything();
     let again = team.init(&["--initialise"]);
     assert!(again.iter().all(|state| state == "unchanged"), "{again:?}");
     let imported = team.import();
     assert!(imported.iter().all(|outcome| outcome == "unchanged" || outcome == "missing"), "{imported:?}");
-    assert_eq!(team.policies(), policies);
+    assert!(team.policies() == policies, "other policies are printed than before");
+    assert_eq!(team.look_up_and_renew(), service, "the token that was handed out before the backup is alive");
+    assert_eq!(team.approle(), ("unchanged".to_owned(), serde_json::Value::Null));
     let opened = team.world.run(&["unseal"]);
     assert!(opened.code == Some(0) && opened.out.contains("vault-1: unchanged"), "{opened:?}");
+    team.agrees();
+    team.backup();
     assert_eq!(team.everything(), before);
 
-    // The first root token has done what it was for.
-    let root = team.root();
-    let shares = team.world.path("shares");
-    let (code, last) =
-        team.world.json(&["init", "--shares-to", shares.to_str().unwrap(), "--rotate-now", &team.world.static_role, "--revoke-root"]);
-    assert_eq!(code, Some(0), "{last:#}");
-    assert_eq!(team.vault.api_as(&root, "GET", "auth/token/lookup-self", None).unwrap().0, 403);
+    // What was handed out is ended, and the first root token has done what it was for.
+    assert_eq!(team.revoke(&service), "token revoked");
+    assert!(team.revoke(&service).contains("dead already"));
+    team.end_root();
     daemon.signal(Signal::TERM).unwrap();
     assert!(daemon.wait(LONG).is_some_and(|status| status.success()), "the daemon did not end well");
+    team.nothing_was_shown();
 }
 
 /// Status and body of a GET without a token.
