@@ -5,15 +5,22 @@ use jiff::Timestamp;
 use keyward_alert::{Account, Alert, Severity};
 use keyward_vault::NodeState;
 
+/// Where nobody leads, there is no cluster to join: what was there is lost, or was never there.
+const RESTORE: &str =
+    "Do not initialise it yet. See that it looks at the right folder and that its volume is there. If its data is lost, the way back is
+docs/runbooks/corruption.md; which backups there are:
+keyward backup list";
+
 /// A condition of a node. `led`: some watched node is active.
 pub fn of_node(condition: Condition, place: Place<'_>, seen: &Seen, severity: Severity, led: bool, now: Timestamp) -> Alert {
     let name = place.name;
     let (title, happened, act) = match condition {
         Condition::Sealed => ("Vault is sealed", format!("The Vault node {name} is sealed."), unseal(place)),
         Condition::Unreachable => ("Vault does not answer", unreachable(place, seen), look(place)),
-        Condition::Uninitialised => {
+        Condition::Uninitialised if led => {
             ("Vault is not initialised", uninitialised(name), format!("See that {name} joined its cluster:\n{}", look(place)))
         }
+        Condition::Uninitialised => ("Vault is not initialised", uninitialised(name), RESTORE.to_owned()),
         Condition::ClockSkew => {
             ("clocks differ", skewed(name, seen), format!("See that time synchronisation runs here and on {name}:\nchronyc tracking"))
         }
@@ -100,4 +107,20 @@ fn ending(name: &str, seen: &Seen, now: Timestamp) -> String {
     seen.certificate.map_or_else(String::new, |validity| {
         format!("The TLS certificate of {name} is valid until {}: {}.", validity.until, validity.left_words(now))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_without_data_is_one_to_restore_where_nobody_leads_and_one_to_join_else() {
+        let (place, seen) = (
+            Place { name: "vault-1", url: "https://vault-1:8200" },
+            Seen { state: NodeState::Uninitialised, skew: None, certificate: None },
+        );
+        let act = |led| of_node(Condition::Uninitialised, place, &seen, Severity::Critical, led, Timestamp::UNIX_EPOCH).account.act;
+        assert!(act(false).contains("Do not initialise it yet") && act(false).contains("\nkeyward backup list"), "{}", act(false));
+        assert!(act(true).contains("joined its cluster") && !act(true).contains("backup"), "{}", act(true));
+    }
 }
