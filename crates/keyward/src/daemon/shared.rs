@@ -54,6 +54,8 @@ pub struct Shared {
     tried: Mutex<BTreeMap<String, Option<Recent>>>,
     /// Wakes the planner before its next tick.
     pub wake_planner: Notify,
+    /// Tells the keeper of our token that a node which was sealed or without data is active.
+    pub vault_opened: Notify,
     /// Becomes true when the daemon is to stop.
     pub stopping: watch::Sender<bool>,
     /// The environment as it was at the start.
@@ -86,6 +88,7 @@ impl Shared {
             changed: Mutex::default(),
             tried: Mutex::default(),
             wake_planner: Notify::new(),
+            vault_opened: Notify::new(),
             stopping: watch::channel(false).0,
             environment,
             config_file,

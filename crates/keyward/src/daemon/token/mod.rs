@@ -98,7 +98,8 @@ impl Keeper {
     }
 
     async fn keep(&mut self) {
-        let mut live = self.shared.live();
+        let shared = Arc::clone(&self.shared);
+        let mut live = shared.live();
         loop {
             let now = self.shared.live();
             if !Arc::ptr_eq(&now, &live) {
@@ -107,7 +108,22 @@ impl Keeper {
             }
             self.step().await;
             self.show();
-            tokio::time::sleep(self.rest()).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.rest()) => {}
+                () = shared.vault_opened.notified() => self.look_again(),
+            }
+        }
+    }
+
+    /// A Vault that was opened may hold other data than the one that refused us: an empty one in its place refuses everybody until its backup
+    /// is restored. It counts refusals from none, so one more locks nothing; the waits go on from where they were.
+    fn look_again(&mut self) {
+        let now = Instant::now();
+        if let Some(login) = &mut self.login {
+            login.at = now;
+        }
+        if let Some(token) = &mut self.token {
+            token.look = now;
         }
     }
 

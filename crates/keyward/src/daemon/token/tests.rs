@@ -104,6 +104,29 @@ async fn a_refused_login_is_told_and_left_alone_until_the_configuration_is_read_
     assert!(world.shared.live().vault.client().has_token());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_is_tried_again_when_a_sealed_or_empty_vault_opens() {
+    let server = servers().vault();
+    let (mount, role_id) = approle(server);
+    let section = format!(
+        "[vault]\naddress = \"{}\"\nca_cert = \"{}\"\n\
+         auth = {{ approle = {{ mount = \"{mount}\", role_id = {{ file = \"FOLDER/role\" }}, secret_id = {{ file = \"FOLDER/secret\" }} }} }}\n",
+        server.address,
+        server.ca_pem_path.display()
+    );
+    let mut world = World::new(&section).await;
+    put(&world, "role", &role_id);
+    put(&world, "secret", "11111111-2222-3333-4444-555555555555");
+    tokio::spawn(run(Arc::clone(&world.shared)));
+    let Command::Raise(_) = world.said_of(words::TOKEN).await else { panic!() };
+    let refused = Instant::now();
+    let issued = server.must("POST", &format!("auth/{mount}/role/keyward/secret-id"), Some(json!({}))).unwrap();
+    put(&world, "secret", issued["data"]["secret_id"].as_str().unwrap());
+    world.shared.vault_opened.notify_one();
+    let Command::Resolve { .. } = world.said_of(words::TOKEN).await else { panic!() };
+    assert!(refused.elapsed() < Trouble::Refused.pause(1, true), "it waited as after any refusal");
+}
+
 /// An AppRole mount with one role: (mount, role id).
 fn approle(server: &VaultServer) -> (String, String) {
     let mount = unique("approle");

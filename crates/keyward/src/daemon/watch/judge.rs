@@ -94,6 +94,8 @@ pub struct Verdict {
     pub say: Vec<Say>,
     /// A node that served nobody is active now: what waited for it can go on.
     pub wake: bool,
+    /// A node that was sealed or without data is active now: it may hold other data than before, and accept what was refused.
+    pub opened: bool,
 }
 
 /// One node, as far as words about it need it.
@@ -116,6 +118,8 @@ enum Judged {
 struct Node {
     state: Option<NodeState>,
     failed: u32,
+    /// It was sealed or without data, and has not been active since.
+    was_shut: bool,
     /// What was said of each condition: holds, or over.
     said: BTreeMap<Condition, bool>,
 }
@@ -136,7 +140,11 @@ impl Memory {
         let served_nobody = node.state.as_ref().is_some_and(|s| !serves(s));
         node.failed = if matches!(seen.state, NodeState::Unreachable { .. }) { node.failed.saturating_add(1) } else { 0 };
         node.state = Some(seen.state.clone());
-        let mut verdict = Verdict { say: Vec::new(), wake: served_nobody && seen.state == NodeState::Active };
+        let is_active = seen.state == NodeState::Active;
+        // A node that was unsealed may be a standby first.
+        let opened = node.was_shut && is_active;
+        node.was_shut = !is_active && (node.was_shut || matches!(seen.state, NodeState::Sealed | NodeState::Uninitialised));
+        let mut verdict = Verdict { say: Vec::new(), wake: served_nobody && is_active, opened };
         let led = self.is_led();
         let node = self.nodes.entry(place.name.to_owned()).or_default();
         for condition in [Condition::Sealed, Condition::Unreachable, Condition::Uninitialised, Condition::ClockSkew, Condition::Certificate]

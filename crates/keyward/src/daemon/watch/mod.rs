@@ -194,6 +194,9 @@ impl Watch {
             tracing::info!(node = node.name, "Vault is active again.");
             self.shared.wake_planner.notify_one();
         }
+        if verdict.opened {
+            self.shared.vault_opened.notify_one();
+        }
     }
 
     fn show(&self, node: &Node, health: &Health, seen: &Seen, now: Timestamp) {

@@ -51,6 +51,20 @@ fn run(looks: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_node_that_was_shut_opens_once_and_one_that_did_not_answer_never() {
+    let opened = |words: &[&str]| {
+        let mut memory = Memory::default();
+        let place = Place { name: "a", url: "https://v:8200" };
+        let looks = words.iter().map(|word| memory.judge(place, &seen(word), true, at(0), Duration::ZERO).opened);
+        looks.collect::<Vec<_>>()
+    };
+    assert_eq!(opened(&["sealed", "active", "active"]), [false, true, false]);
+    assert_eq!(opened(&["new", "active", "sealed", "standby", "active", "active"]), [false, true, false, false, true, false]);
+    assert_eq!(opened(&["sealed", "gone", "sealed", "active"]), [false, false, false, true]);
+    assert_eq!(opened(&["active", "gone", "active", "standby", "active"]), [false; 5]);
+}
+
+#[test]
 fn states_become_conditions() {
     let rows: &[(&[&str], &[&str])] = &[
         // Sealed: at once, again while it lasts, over once.
