@@ -10,10 +10,14 @@ use keyward_secret::Secret;
 use keyward_vault::{Client, Kind, SealStatus, VaultError};
 use serde::Serialize;
 use std::io::{BufRead, IsTerminal};
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// No share is longer; what is longer is no share.
 const LONGEST_SHARE: usize = 1024;
+/// A node that has all its shares has joined its cluster within this time.
+const JOINING: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(250);
 /// More shares than any key has.
 const MOST_SHARES: usize = 255;
 
@@ -107,6 +111,7 @@ async fn open(client: &Client, node: &mut Node, shares: &mut Shares, out: Output
         next += 1;
         match given {
             Ok(status) => {
+                let status = if is_joining(before, &status) { joined(client, node, status).await } else { status };
                 node.progress = status.progress;
                 if !status.sealed {
                     node.state = "unsealed";
@@ -135,6 +140,24 @@ async fn open(client: &Client, node: &mut Node, shares: &mut Shares, out: Output
         node.failure = None;
     }
     Ok(())
+}
+
+/// A node that joins a cluster takes the last share, answers that it is sealed and has none, and opens once the active node has let it in.
+fn is_joining(before: u32, status: &SealStatus) -> bool {
+    status.sealed && status.progress == 0 && before.saturating_add(1) >= status.threshold
+}
+
+/// How the node is when it has joined, or as it was when that takes too long.
+async fn joined(client: &Client, node: &Node, mut status: SealStatus) -> SealStatus {
+    let began = Instant::now();
+    while status.sealed && status.progress == 0 && began.elapsed() < JOINING {
+        tokio::time::sleep(PAUSE).await;
+        // It may not answer while it changes its storage.
+        if let Ok(next) = client.seal_status(&node.address).await {
+            status = next;
+        }
+    }
+    status
 }
 
 fn progress(node: &Node, status: &SealStatus) -> String {
