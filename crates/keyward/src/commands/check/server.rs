@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 
 /// A difference between two clocks that makes expiry times and audit lines misleading, in seconds.
 const SKEW: u64 = 30;
+/// How the address itself is called, beside the nodes.
+const ADDRESS: &str = "the address";
 /// How long the resolver may take.
 const RESOLVING: Duration = Duration::from_secs(5);
 
@@ -26,7 +28,7 @@ pub struct Seen {
 /// Asks the address and every configured node, all at once.
 pub async fn look(client: &Client, config: &VaultConfig) -> Seen {
     let mut asking = JoinSet::new();
-    let address = ("the address".to_owned(), client.address().to_owned());
+    let address = (ADDRESS.to_owned(), client.address().to_owned());
     let nodes = config.nodes.iter().map(|n| (n.name.clone(), plain_address(&n.url)));
     for (i, (name, url)) in std::iter::once(address).chain(nodes).enumerate() {
         let client = client.clone();
@@ -62,6 +64,11 @@ fn judge(name: &str, url: &str, health: &Health, has_name: bool, config: &VaultC
     let version = health.version.as_deref().map_or_else(String::new, |v| format!(", version {v}"));
     let state = match &health.state {
         NodeState::Active => Finding::well(format!("{name} {url} is active{version}")),
+        NodeState::Standby if name == ADDRESS => {
+            Finding::warning(format!("{name} {url} leads to a standby{version}: what it does not forward, such as snapshots, fails"))
+                .is(Trouble::VaultStandby)
+                .cure(Trouble::VaultStandby.cure())
+        }
         NodeState::Standby | NodeState::PerformanceStandby => Finding::well(format!("{name} {url} is a standby{version}")),
         NodeState::DrSecondary => Finding::wrong(format!("{name} {url} belongs to a disaster-recovery secondary, which serves nobody"))
             .is(Trouble::VaultSecondary)
@@ -131,22 +138,26 @@ mod tests {
     use std::time::Duration;
 
     fn check(state: NodeState, server_time: Option<Timestamp>) -> Vec<(Mark, Exit)> {
+        check_as("n", state, server_time)
+    }
+
+    fn check_as(name: &str, state: NodeState, server_time: Option<Timestamp>) -> Vec<(Mark, Exit)> {
         let text = "[vault]\naddress = \"https://v:8200\"\n";
         let config = Config::parse(text, "k.toml", &Environment::empty()).unwrap_or_else(|e| panic!("{e}"));
         let health = Health { state, version: None, server_time, cluster_name: None, took: Duration::ZERO, certificate: None };
-        let findings = judge("n", "https://v:8200", &health, true, &config.vault, Timestamp::UNIX_EPOCH);
+        let findings = judge(name, "https://v:8200", &health, true, &config.vault, Timestamp::UNIX_EPOCH);
         findings.into_iter().map(|f| (f.mark, f.exit)).collect()
     }
 
     #[test]
     fn what_cannot_serve_is_unavailable() {
         let unreachable = |kind| NodeState::Unreachable { why: "x".into(), kind };
-        for state in
-            [NodeState::Sealed, NodeState::Uninitialised, NodeState::DrSecondary, unreachable(Kind::Tls), unreachable(Kind::Timeout)]
-        {
+        let states = [NodeState::Sealed, NodeState::Uninitialised, NodeState::Removed, NodeState::DrSecondary];
+        for state in states.into_iter().chain([unreachable(Kind::Tls), unreachable(Kind::Timeout)]) {
             assert_eq!(check(state.clone(), None), [(Mark::Wrong, Exit::Unavailable)], "{state:?}");
         }
         assert_eq!(check(NodeState::Standby, None), [(Mark::Well, Exit::Failed)]);
+        assert_eq!(check_as(ADDRESS, NodeState::Standby, None), [(Mark::Warning, Exit::Failed)]);
     }
 
     #[test]
