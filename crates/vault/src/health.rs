@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use vaultrs::api::EndpointMiddleware;
 use vaultrs::api::sys::requests::ReadHealthRequest;
 
-/// What a node says of itself. Vault's order: uninitialised, sealed, DR secondary, performance standby, standby.
+/// What a node says of itself. Vault's order: uninitialised, removed, sealed, DR secondary, performance standby, standby.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeState {
     /// Unsealed and in charge.
@@ -26,6 +26,8 @@ pub enum NodeState {
     Sealed,
     /// Never initialised.
     Uninitialised,
+    /// Taken out of its Raft cluster: it has sealed itself, and no share opens it (Vault 1.19 and later say so).
+    Removed,
     /// No answer from a Vault.
     Unreachable {
         /// Why, on one line, without anything secret.
@@ -45,6 +47,7 @@ impl NodeState {
             Self::DrSecondary => "dr_secondary",
             Self::Sealed => "sealed",
             Self::Uninitialised => "uninitialised",
+            Self::Removed => "removed",
             Self::Unreachable { .. } => "unreachable",
         }
     }
@@ -78,6 +81,8 @@ struct Body {
     #[serde(default)]
     replication_dr_mode: String,
     #[serde(default)]
+    removed_from_cluster: bool,
+    #[serde(default)]
     server_time_utc: i64,
     #[serde(default)]
     version: String,
@@ -88,6 +93,8 @@ impl Body {
     fn state(&self) -> NodeState {
         if !self.initialized {
             NodeState::Uninitialised
+        } else if self.removed_from_cluster {
+            NodeState::Removed
         } else if self.sealed {
             NodeState::Sealed
         } else if self.replication_dr_mode == "secondary" {
@@ -170,7 +177,7 @@ mod tests {
 
     #[test]
     fn bodies_of_real_servers_become_states() {
-        // Both as recorded: Vault 1.21 active and sealed; standby and secondary as its source writes them.
+        // As recorded: Vault 1.21 active, sealed, and removed (which says that it is sealed, too); standby and secondary as its source writes them.
         check(
             r#"{"initialized":true,"sealed":false,"standby":false,"performance_standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","server_time_utc":1795465224,"version":"1.21.0"}"#,
             &NodeState::Active,
@@ -178,6 +185,10 @@ mod tests {
         check(
             r#"{"initialized":true,"sealed":true,"standby":true,"performance_standby":false,"replication_dr_mode":"unknown","server_time_utc":1795465227,"version":"1.21.0"}"#,
             &NodeState::Sealed,
+        );
+        check(
+            r#"{"initialized":true,"sealed":true,"standby":true,"performance_standby":false,"replication_dr_mode":"unknown","server_time_utc":1795545194,"version":"1.21.0","removed_from_cluster":true}"#,
+            &NodeState::Removed,
         );
         check(r#"{"initialized":false,"sealed":true,"standby":true}"#, &NodeState::Uninitialised);
         check(r#"{"initialized":true,"sealed":false,"standby":true}"#, &NodeState::Standby);

@@ -21,6 +21,9 @@ pub struct SealStatus {
     pub is_initialised: bool,
     /// Whether it is sealed.
     pub sealed: bool,
+    /// Whether it was removed from its Raft cluster: then no share opens it. Vault before 1.19 and OpenBao never say so.
+    #[serde(rename = "removed_from_cluster", default)]
+    pub is_removed: bool,
     /// How many shares open it.
     #[serde(rename = "t")]
     pub threshold: u32,

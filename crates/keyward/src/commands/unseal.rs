@@ -27,7 +27,8 @@ const MOST_SHARES: usize = 255;
 Shares are asked for without being shown, or read from standard input, one a line, when that is no terminal. They are never
 taken from the arguments. Every configured node that is sealed gets them; without [[vault.node]] the address does. A node that
 is open stays as it is. People may come one after the other: each gives a share, and the progress is kept by the node.
-Ends with 0 if all these nodes are open, 2 if one is still sealed, 3 if one was never initialised, 69 if one does not answer.
+Ends with 0 if all these nodes are open, 2 if one is still sealed or was removed from its cluster, 3 if one was never
+initialised, 69 if one does not answer.
 
 Examples:
   keyward unseal
@@ -44,7 +45,7 @@ struct Node {
     #[serde(rename = "node")]
     name: String,
     address: String,
-    /// `unchanged`, `unsealed`, `sealed`, `uninitialised`, `unreachable`.
+    /// `unchanged`, `unsealed`, `sealed`, `uninitialised`, `removed`, `unreachable`.
     state: &'static str,
     progress: u32,
     threshold: u32,
@@ -91,10 +92,11 @@ fn chosen(config: &Config, names: &[String]) -> Result<Vec<(String, String)>> {
 async fn look(client: &Client, name: String, address: String) -> Node {
     match client.seal_status(&address).await {
         Ok(status) => {
-            let state = match (status.is_initialised, status.sealed) {
-                (false, _) => "uninitialised",
-                (true, true) => "sealed",
-                (true, false) => "unchanged",
+            let state = match &status {
+                SealStatus { is_initialised: false, .. } => "uninitialised",
+                SealStatus { is_removed: true, .. } => "removed",
+                SealStatus { sealed: true, .. } => "sealed",
+                _ => "unchanged",
             };
             Node { name, address, state, progress: status.progress, threshold: status.threshold, failure: None }
         }
@@ -191,6 +193,7 @@ fn sentence(node: &Node) -> String {
         "unsealed" => format!("{}: unsealed", node.name),
         "sealed" => format!("{}: still sealed, {} of {} shares given{why}", node.name, node.progress, node.threshold),
         "uninitialised" => format!("{}: never initialised, or has not joined its cluster yet", node.name),
+        "removed" => format!("{}: removed from its cluster, and no share opens it; emptied and started again, it joins anew", node.name),
         other => format!("{}: {other}{why}", node.name),
     }
 }
@@ -201,7 +204,7 @@ fn exit(nodes: &[Node]) -> Exit {
         Exit::Unavailable
     } else if has("uninitialised") {
         Exit::Uninitialised
-    } else if has("sealed") {
+    } else if has("sealed") || has("removed") {
         Exit::Sealed
     } else {
         Exit::Ok

@@ -82,6 +82,10 @@ fn judge(name: &str, url: &str, health: &Health, has_name: bool, config: &VaultC
             .is(Trouble::VaultUninitialised)
             .cure("if it should hold data, see which storage it was started with, and initialise nothing; if it is new: keyward init")
             .means(Exit::Unavailable),
+        NodeState::Removed => Finding::wrong(format!("{name} {url} was removed from its cluster{version}"))
+            .is(Trouble::VaultRemoved)
+            .cure(Trouble::VaultRemoved.cure())
+            .means(Exit::Unavailable),
         NodeState::Unreachable { .. } if !has_name => {
             Finding::wrong(format!("{name} {url} has a host without an entry in DNS or /etc/hosts here"))
                 .is(Trouble::VaultNameUnresolved)

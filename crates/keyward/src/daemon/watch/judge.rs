@@ -32,6 +32,8 @@ pub enum Condition {
     Unreachable,
     /// It was never initialised.
     Uninitialised,
+    /// It was removed from its cluster.
+    Removed,
     /// Its clock and ours differ.
     ClockSkew,
     /// Its certificate is about to end.
@@ -42,7 +44,8 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Sealed, Self::Unreachable, Self::Uninitialised, Self::ClockSkew, Self::Certificate, Self::AuditDisk];
+    pub const ALL: [Self; 7] =
+        [Self::Sealed, Self::Unreachable, Self::Uninitialised, Self::Removed, Self::ClockSkew, Self::Certificate, Self::AuditDisk];
 
     /// The first part of the alert's key.
     pub const fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Condition {
             Self::Sealed => "vault-sealed",
             Self::Unreachable => "vault-unreachable",
             Self::Uninitialised => "vault-uninitialised",
+            Self::Removed => "vault-removed",
             Self::ClockSkew => "clock-skew",
             Self::Certificate => "vault-certificate",
             Self::AuditDisk => "audit-disk",
@@ -147,8 +151,8 @@ impl Memory {
         let mut verdict = Verdict { say: Vec::new(), wake: served_nobody && is_active, opened };
         let led = self.is_led();
         let node = self.nodes.entry(place.name.to_owned()).or_default();
-        for condition in [Condition::Sealed, Condition::Unreachable, Condition::Uninitialised, Condition::ClockSkew, Condition::Certificate]
-        {
+        // The disk is judged apart, by [`Memory::judge_disk`].
+        for condition in Condition::ALL.into_iter().filter(|condition| *condition != Condition::AuditDisk) {
             let judged = judged(condition, node, seen, led, now);
             let alert = |severity| words::of_node(condition, place, seen, severity, led, now);
             verdict.say.extend(node.settle(condition, place.name, judged, alert));
@@ -228,7 +232,7 @@ impl Node {
 }
 
 fn serves(state: &NodeState) -> bool {
-    !matches!(state, NodeState::Sealed | NodeState::Uninitialised | NodeState::Unreachable { .. })
+    !matches!(state, NodeState::Sealed | NodeState::Uninitialised | NodeState::Removed | NodeState::Unreachable { .. })
 }
 
 fn judged(condition: Condition, node: &Node, seen: &Seen, led: bool, now: Timestamp) -> Judged {
@@ -237,16 +241,17 @@ fn judged(condition: Condition, node: &Node, seen: &Seen, led: bool, now: Timest
     let answers = |what: &str| Judged::Over(format!("{what} ({})", seen.state.name()));
     match (condition, &seen.state) {
         (Condition::Sealed, NodeState::Sealed) => Judged::Holds(Severity::Critical),
-        (Condition::Uninitialised, NodeState::Uninitialised) => Judged::Holds(by_leader),
+        (Condition::Uninitialised, NodeState::Uninitialised) | (Condition::Removed, NodeState::Removed) => Judged::Holds(by_leader),
         (Condition::Unreachable, NodeState::Unreachable { .. }) if node.failed >= FAILED_LOOKS => Judged::Holds(by_leader),
         (_, NodeState::Unreachable { .. }) => Judged::Unknown,
         (Condition::Sealed, NodeState::Uninitialised) => answers("it holds no data"),
+        (Condition::Sealed, NodeState::Removed) => answers("it is no part of the cluster any more"),
         (Condition::Sealed, _) => answers("it is unsealed"),
         (Condition::Unreachable, _) => answers("it answers"),
         (Condition::Uninitialised, _) => answers("it is initialised"),
+        (Condition::Removed, _) => answers("it is not removed from its cluster"),
         (Condition::ClockSkew, _) => judged_skew(seen.skew, node.said.get(&condition) == Some(&true)),
         (Condition::Certificate, _) => judged_certificate(seen.certificate, now),
-        // Judged apart, by [`Memory::judge_disk`].
         (Condition::AuditDisk, _) => Judged::Unknown,
     }
 }

@@ -34,7 +34,8 @@ const DISK_EVERY: u64 = 6;
 pub const ONLY_NODE: &str = "vault";
 
 /// The values of the label `state` of `keyward_vault_node_state`.
-pub const STATES: [&str; 7] = ["active", "standby", "performance_standby", "dr_secondary", "sealed", "uninitialised", "unreachable"];
+pub const STATES: [&str; 8] =
+    ["active", "standby", "performance_standby", "dr_secondary", "sealed", "uninitialised", "removed", "unreachable"];
 
 /// A watched node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ pub fn of_node(condition: Condition, place: Place<'_>, seen: &Seen, severity: Se
             ("Vault is not initialised", uninitialised(name), format!("See that {name} joined its cluster:\n{}", look(place)))
         }
         Condition::Uninitialised => ("Vault is not initialised", uninitialised(name), RESTORE.to_owned()),
+        Condition::Removed => ("a node was removed from its cluster", removed(name), join_anew(name)),
         Condition::ClockSkew => {
             ("clocks differ", skewed(name, seen), format!("See that time synchronisation runs here and on {name}:\nchronyc tracking"))
         }
@@ -95,6 +96,17 @@ fn unreachable(place: Place<'_>, seen: &Seen) -> String {
 
 fn uninitialised(name: &str) -> String {
     format!("The Vault node {name} says that it was never initialised: it has no data, or has lost it.")
+}
+
+fn removed(name: &str) -> String {
+    format!("The Vault node {name} was removed from its cluster and has sealed itself. No share opens it any more.")
+}
+
+fn join_anew(name: &str) -> String {
+    format!(
+        "If that was meant, take {name} out of [[vault.node]] and reload Keyward. If not: stop it, empty its storage folder (the other nodes have \
+         the data), start it, and unseal it when it has joined:\nvault operator raft list-peers\nkeyward unseal --node {name}"
+    )
 }
 
 fn skewed(name: &str, seen: &Seen) -> String {

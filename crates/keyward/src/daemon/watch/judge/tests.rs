@@ -10,6 +10,7 @@ fn state(word: &str) -> NodeState {
         "dr" => NodeState::DrSecondary,
         "sealed" => NodeState::Sealed,
         "new" => NodeState::Uninitialised,
+        "removed" => NodeState::Removed,
         _ => NodeState::Unreachable { why: "connection refused".into(), kind: keyward_vault::Kind::Unreachable },
     }
 }
@@ -84,6 +85,11 @@ fn states_become_conditions() {
             &["+vault-sealed/a critical", "+vault-unreachable/a critical", "+vault-sealed/a critical", "-vault-unreachable/a"],
         ),
         (&["a active", "a new", "a active"], &["+vault-uninitialised/a critical", "-vault-uninitialised/a", "wake"]),
+        // Taken out of its cluster: it is told as that, and not as sealed. Emptied and joined anew, it is sealed until somebody opens it.
+        (
+            &["b active", "a standby", "a removed", "a sealed", "a standby"],
+            &["+vault-removed/a warning", "+vault-sealed/a critical", "-vault-removed/a", "-vault-sealed/a"],
+        ),
         // An unsealed standby alone: an election that takes too long.
         (&["a active", "a standby", "a standby", "a standby", "a active"], &["+vault-no-active critical", "-vault-no-active"]),
         // Sealed everywhere: that is told node by node, not once more.
@@ -101,7 +107,7 @@ fn the_first_good_look_ends_what_was_told_before_a_restart() {
     let mut memory = Memory::default();
     let place = Place { name: "a", url: "https://v:8200" };
     let said = short(memory.judge(place, &seen("active"), true, at(0), Duration::ZERO).say);
-    assert_eq!(said, ["-vault-sealed/a", "-vault-unreachable/a", "-vault-uninitialised/a", "-vault-no-active"]);
+    assert_eq!(said, ["-vault-sealed/a", "-vault-unreachable/a", "-vault-uninitialised/a", "-vault-removed/a", "-vault-no-active"]);
     assert!(short(memory.judge(place, &seen("active"), true, at(5), Duration::from_secs(5)).say).is_empty());
 }
 
