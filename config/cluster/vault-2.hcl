@@ -1,7 +1,8 @@
 # One of three Vault nodes that share a Raft log: vault-2. The three files differ in names and addresses only.
 #
 # The certificates come from `keyward tls issue vault-2.example.com --dns vault.example.com`. Initialise one node, once; the others join it by
-# themselves (retry_join) and are then unsealed each with the same shares: `keyward unseal` does all nodes of the configuration.
+# themselves (retry_join) and are then unsealed each with the same shares: `keyward unseal` does all nodes of the configuration. What is
+# typed, in which order, stands in docs/cluster.md.
 
 ui           = false
 cluster_name = "vault"
@@ -14,6 +15,9 @@ disable_mlock = true
 storage "raft" {
   path    = "/vault/file"
   node_id = "vault-2"
+
+  # For production, says Vault: a leader that is gone is replaced within seconds. The default bears slow disks and takes five times as long.
+  performance_multiplier = 1
 
   retry_join {
     leader_api_addr     = "https://vault-1.example.com:8200"

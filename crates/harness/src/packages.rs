@@ -35,6 +35,9 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "logrotate", purpose: "rotated audit logs", present: || logrotate_found().is_some() },
     Package { name: "python3-hvac", purpose: "the example in Python", present: || hvac_found().is_some() },
     Package { name: "faketime", purpose: "a clock that is wrong", present: || on_path(&["faketime"]) },
+    Package { name: "haproxy", purpose: "HAProxy", present: || haproxy_found().is_some() },
+    Package { name: "nginx-light", purpose: "nginx", present: || nginx_found().is_some() },
+    Package { name: "libnginx-mod-stream", purpose: "nginx for other protocols than HTTP", present: nginx_has_streams },
     Package { name: "prometheus-alertmanager", purpose: "Alertmanager", present: || on_path(&["alertmanager", "prometheus-alertmanager"]) },
 ];
 
@@ -55,6 +58,39 @@ fn logrotate_found() -> Option<PathBuf> {
 /// When it is not installed.
 pub fn logrotate() -> PathBuf {
     crate::or_panic(logrotate_found().context("there is no logrotate: run `cargo xtask setup`, or apt-get install logrotate"))
+}
+
+fn haproxy_found() -> Option<PathBuf> {
+    find_program(&["haproxy"], &["/usr/sbin/haproxy"])
+}
+
+/// The `haproxy` program.
+///
+/// # Panics
+/// When it is not installed.
+pub fn haproxy() -> PathBuf {
+    crate::or_panic(haproxy_found().context("there is no haproxy: run `cargo xtask setup`, or apt-get install haproxy"))
+}
+
+fn nginx_found() -> Option<PathBuf> {
+    find_program(&["nginx"], &["/usr/sbin/nginx"])
+}
+
+/// The `nginx` program.
+///
+/// # Panics
+/// When it is not installed.
+pub fn nginx() -> PathBuf {
+    crate::or_panic(nginx_found().context("there is no nginx: run `cargo xtask setup`, or apt-get install nginx-light libnginx-mod-stream"))
+}
+
+/// Built in, or a module that Debian's own file loads.
+fn nginx_has_streams() -> bool {
+    let Some(nginx) = nginx_found() else { return false };
+    let said = Command::new(nginx).arg("-V").stdin(Stdio::null()).output();
+    let is_built_in = said.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).split_whitespace().any(|word| word == "--with-stream"));
+    let mut modules = std::fs::read_dir("/etc/nginx/modules-enabled").into_iter().flatten().flatten();
+    is_built_in || modules.any(|file| file.file_name().to_string_lossy().ends_with("mod-stream.conf"))
 }
 
 fn hvac_found() -> Option<String> {

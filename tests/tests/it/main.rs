@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod check;
 mod client;
+mod cluster;
 mod database_root;
 mod doctor;
 mod document;
