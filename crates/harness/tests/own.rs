@@ -48,6 +48,22 @@ fn a_vault_can_be_had_that_is_not_initialised() {
 }
 
 #[test]
+fn what_stands_for_a_development_server_is_reached_from_this_machine_alone_over_tls_by_a_token_that_nobody_knows() {
+    let vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let port: u16 = vault.address.rsplit(':').next().unwrap().parse().unwrap();
+    assert!(vault.address.starts_with("https://127.0.0.1:"));
+    // A server that listened on every address of this machine would answer here, too.
+    assert!(TcpStream::connect(("127.0.0.2", port)).is_err() && TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let other = &servers().vault().root_token;
+    assert!(vault.root_token != *other && vault.root_token.len() > 20, "root tokens are made by chance");
+    for known in ["root", "devtoken", "dev-only-token", ""] {
+        assert_eq!(vault.api_as(known, "GET", "auth/token/lookup-self", None).unwrap().0, 403, "{known}");
+    }
+    // Nothing is in memory only.
+    assert_eq!(vault.must("GET", "sys/seal-status", None).unwrap()["storage_type"], "raft");
+}
+
+#[test]
 fn postgres_keeps_its_data_over_a_stop_and_takes_another_way_to_authenticate() {
     let postgres = PostgresServer::start().unwrap();
     let (user, password) = postgres.fresh_role("app");

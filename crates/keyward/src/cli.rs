@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
