@@ -64,6 +64,15 @@ fn a_pair_is_issued_served_and_renewed_without_a_restart_or_put_back() {
     assert!(ended.code == Some(1) && ended.err.contains("the old pair stands again"), "{ended:?}");
     assert_eq!([fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()], before);
     assert_eq!(served().as_deref(), renewed["serial"].as_str());
+
+    // A run that was killed between the two files is put right first, whichever of them it had reached.
+    for (file, others) in [("vault-1.key", "vault-2.key"), ("vault-1.pem", "vault-2.pem")] {
+        fs::rename(folder.join(file), folder.join(format!("{file}.old"))).unwrap();
+        fs::copy(folder.join(others), folder.join(file)).unwrap();
+        let ended = desk.run(&["tls", "renew", "vault-1", "--folder", &at, "--wait", "1", "--", "/bin/true"]);
+        assert!(ended.code == Some(1) && ended.out.contains("mended"), "{ended:?}");
+        assert_eq!([fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()], before);
+    }
     drop(vault);
     assert_eq!(desk.run(&["tls", "check"]).code, Some(69));
 }

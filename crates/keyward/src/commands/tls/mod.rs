@@ -44,6 +44,7 @@ Examples:
     #[command(after_help = "\
 The new pair is written beside the old one and takes its place at once; then the server is told by SIGHUP (--pid-file, or a program after --)
 and asked until it serves the new serial. If it does not within --wait, the old pair is put back, and the command ends with 1.
+A run that was killed between the two files is put right by the next one.
 
 Examples:
   keyward tls renew vault-1.example.com --folder /etc/vault/tls --node vault-1 --pid-file /run/vault.pid

@@ -55,6 +55,10 @@ pub struct Renew {
 /// There is no pair to renew, or the new one is not served; the old one stands then.
 pub async fn run(config: &Config, wish: Renew, out: Output) -> Result<Exit> {
     let pair = Pair::of(&wish.folder, &wish.name);
+    let mended = pair.mend()?;
+    if mended && out == Output::Text {
+        output::line(&format!("mended    {}: a run was killed between its certificate and its key", pair.certificate.display()));
+    }
     let old = see::read(&pair.certificate)?;
     let authority_folder = wish.authority.as_deref().unwrap_or(&wish.folder);
     if !authority_folder.join("ca.pem").exists() {
@@ -80,7 +84,8 @@ pub async fn run(config: &Config, wish: Renew, out: Output) -> Result<Exit> {
     pair.settle()?;
     if out == Output::Json {
         output::json(&serde_json::json!({
-            "certificate": pair.certificate, "server": address, "before": old.serial, "serial": new.serial, "until": new.until
+            "certificate": pair.certificate, "server": address, "before": old.serial, "serial": new.serial, "until": new.until,
+            "mended": mended
         }));
     } else {
         output::line(&format!("changed   {}: serial {}, until {}", pair.certificate.display(), new.serial, new.until));

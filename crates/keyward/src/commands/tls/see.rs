@@ -9,6 +9,7 @@ use crate::session;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use keyward_vault::{Client, NodeState};
+use rcgen::KeyPair;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 /// What a certificate says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +47,14 @@ pub fn read(path: &Path) -> Result<Seen> {
     let none = || Declined::data(format!("{} holds no certificate", path.display()));
     let der = CertificateDer::from_pem_slice(&pem).map_err(|_| none())?;
     Ok(of(&der, Timestamp::now()).ok_or_else(none)?)
+}
+
+/// Whether a certificate is that of a key, both as PEM files; `None` where one of them cannot be read as that.
+pub fn belong_together(certificate: &Path, key: &Path) -> Option<bool> {
+    let der = CertificateDer::from_pem_slice(&std::fs::read(certificate).ok()?).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let key = KeyPair::from_pem(&Zeroizing::new(std::fs::read_to_string(key).ok()?)).ok()?;
+    Some(certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw())
 }
 
 /// What a certificate (DER) says; `None` for what is none.
