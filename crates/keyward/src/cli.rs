@@ -2,6 +2,7 @@
 //!
 //! It never does anything: `main` and the commands act on what was typed.
 
+mod changes;
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
@@ -27,7 +28,7 @@ Exit codes:
   65  bad data: the value or record at hand cannot be used
   69  not available: Vault, the daemon or a target cannot be reached, or the port cannot be had
   70  a defect in Keyward
-  75  not now: deferred, or another one is at work; try again later
+  75  not now: deferred, broken off (Ctrl-C), or another one is at work; try again later
   77  denied: a token or a user lacks a permission
 
 Environment:
@@ -66,7 +67,7 @@ pub enum Exit {
     Unavailable = 69,
     /// A defect in Keyward (`EX_SOFTWARE`).
     Internal = 70,
-    /// Deferred, or another one is at work (`EX_TEMPFAIL`).
+    /// Deferred, broken off, or another one is at work (`EX_TEMPFAIL`).
     Temporary = 75,
     /// A token or a user lacks a permission (`EX_NOPERM`).
     Denied = 77,

@@ -9,7 +9,11 @@ use keyward::commands::{self, Request, approle, check, doctor, pause, plan, poli
 use keyward::config::{Config, ConfigErrors, Environment};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+
+/// How long a thread may take to end when its command has.
+const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::read() {
@@ -30,7 +34,13 @@ fn main() -> ExitCode {
             return Exit::Internal.into();
         }
     };
-    match runtime.block_on(run(cli)) {
+    let serves = matches!(cli.command, Command::Serve);
+    let ended = runtime.block_on(run(cli));
+    if !serves {
+        // What a command that was broken off left to a thread is not waited for without end.
+        runtime.shutdown_timeout(LAST_THREADS);
+    }
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
             commands::note(&format!("keyward: {error:#}"));
@@ -39,7 +49,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// The daemon has its own way to end; every command ends when somebody wants it to.
 async fn run(cli: Cli) -> Result<Exit> {
+    if matches!(cli.command, Command::Serve) {
+        return Box::pin(carry_out(cli)).await;
+    }
+    let (changes, out) = (cli.command.changes(), cli.global.output);
+    Box::pin(commands::breakable(Box::pin(carry_out(cli)), changes, out)).await
+}
+
+async fn carry_out(cli: Cli) -> Result<Exit> {
     if let Command::Completions { shell } = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
         return Ok(Exit::Ok);

@@ -1,6 +1,6 @@
 //! Asks a person before something large happens. Without a terminal nobody can be asked, and nothing happens unless `--yes` says so.
 
-use super::output;
+use super::{output, stop};
 use anyhow::{Context, Result};
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -30,7 +30,7 @@ pub fn ask(question: &str, yes: bool) -> Result<Agreement> {
     }
     let _ = write!(std::io::stderr(), "{question} Type yes to go on: ");
     let mut line = String::new();
-    stdin.lock().read_line(&mut line).context("cannot read from the terminal")?;
+    stop::while_reading(|| stdin.lock().read_line(&mut line)).context("cannot read from the terminal")?;
     if line.trim() == "yes" {
         return Ok(Agreement::Yes);
     }

@@ -37,6 +37,7 @@ pub use daemon_client::{Daemon, person};
 pub use hand::Request;
 pub use output::{Output, json, line, note, table};
 pub use setup::{Alert, alert_test, health, init_postgres};
+pub use stop::breakable;
 
 use crate::cli::Exit;
 use keyward_engine::Class;

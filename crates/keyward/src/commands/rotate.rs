@@ -3,6 +3,7 @@
 use super::alone::{Alone, unknown};
 use super::hand::{Hand, Request};
 use super::output::{self, Output};
+use super::stop;
 use crate::assembly::Managed;
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
@@ -161,7 +162,7 @@ pub fn read_value(name: &str) -> Result<Secret> {
         return Ok(first);
     }
     let mut text = Zeroizing::new(String::new());
-    stdin.lock().read_line(&mut text).context("cannot read the value from standard input")?;
+    stop::while_reading(|| stdin.lock().read_line(&mut text)).context("cannot read the value from standard input")?;
     non_empty(text.trim_end_matches(['\n', '\r']))
 }
 
@@ -185,6 +186,7 @@ pub(super) fn hidden_or_nothing(prompt: &str) -> Result<Option<Secret>> {
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
             let _ = tcsetattr(self.0, OptionalActions::Now, &self.1);
+            stop::terminal(None);
             let _ = writeln!(std::io::stderr());
         }
     }
@@ -193,10 +195,11 @@ pub(super) fn hidden_or_nothing(prompt: &str) -> Result<Option<Secret>> {
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     let _ = write!(std::io::stderr(), "{prompt}");
+    stop::terminal(Some(before.clone()));
     let restore = Restore(&stdin, before);
     tcsetattr(&stdin, OptionalActions::Now, &silent).context("cannot switch the terminal's echo off")?;
     let mut text = Zeroizing::new(String::new());
-    let read = stdin.read_line(&mut text);
+    let read = stop::while_reading(|| stdin.read_line(&mut text));
     drop(restore);
     read.context("cannot read from the terminal")?;
     let text = text.trim_end_matches(['\n', '\r']);

@@ -1,6 +1,7 @@
 //! `unseal`: gives shares to nodes that are sealed. The shares come from standard input alone, and are kept nowhere.
 
 use super::output::{self, Output};
+use super::stop;
 use crate::cli::Exit;
 use crate::config::{Config, plain_address};
 use crate::session;
@@ -122,6 +123,8 @@ async fn open(client: &Client, node: &mut Node, shares: &mut Shares, out: Output
                 }
                 if out == Output::Text {
                     output::note(&progress(node, &status));
+                } else {
+                    stop::did(progress(node, &status));
                 }
             }
             Err(error) => {
@@ -250,7 +253,7 @@ fn read_share(node: &str) -> Result<Option<Secret>> {
     let mut lock = stdin.lock();
     loop {
         let mut line = Zeroizing::new(String::new());
-        if lock.read_line(&mut line).context("cannot read shares from standard input")? == 0 {
+        if stop::while_reading(|| lock.read_line(&mut line)).context("cannot read shares from standard input")? == 0 {
             return Ok(None);
         }
         let share = line.trim();

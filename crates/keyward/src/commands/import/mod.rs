@@ -17,6 +17,7 @@ use super::by_hand::{Declined, Place, configuration};
 use super::confirm::{Agreement, ask};
 use super::output::{self, Output};
 use super::secret::{shown, text_of};
+use super::stop::did;
 use crate::cli::Exit;
 use crate::config::{Environment, SecretRef, loose_permissions};
 use anyhow::Result;
@@ -194,8 +195,13 @@ async fn carry_out(
             let before = one.verdicts.clone();
             one.apply(client).await?;
             let after = told::rows(one, Some(&before));
-            if out == Output::Text && before.contains(&Verdict::New) {
-                output::note(&format!("  ✓ {}, version {}: {}", one.place, one.version, told::done(&after)));
+            if before.contains(&Verdict::New) {
+                let said = format!("{}, version {}: {}", one.place, one.version, told::done(&after));
+                if out == Output::Text {
+                    output::note(&format!("  ✓ {said}"));
+                } else {
+                    did(said);
+                }
             }
             rows.extend(after);
         }

@@ -17,6 +17,7 @@ pub(super) mod wanted;
 
 use super::alone::Alone;
 use super::output::{self, Output};
+use super::stop::did;
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
 use crate::ports::failure_of;
@@ -144,6 +145,8 @@ impl Told {
             for text in line.details.iter().flat_map(|detail| detail.lines()) {
                 output::line(&format!("{:<15} {text}", ""));
             }
+        } else if matches!(line.state, State::Created | State::Changed) && !self.dry_run {
+            did(format!("{}: {}", line.what, word(line.state, false)));
         }
         self.lines.push(line);
     }

@@ -3,6 +3,7 @@
 
 use super::super::by_hand::Declined;
 use super::super::rotate::hidden;
+use super::super::stop;
 use crate::config::LARGEST_VALUE_BYTES;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -91,7 +92,7 @@ fn read_json(path: &Path) -> Result<Fields> {
 pub fn text_of(path: &Path, limit: u64) -> Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(limit + 1).read_to_string(&mut text)
+        stop::while_reading(|| std::io::stdin().lock().take(limit + 1).read_to_string(&mut text))
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text))
     };
@@ -124,7 +125,8 @@ fn read_fields(names: &[String], into: &mut Fields) -> Result<()> {
     let mut lines = stdin.lock();
     for (i, name) in names.iter().enumerate() {
         let mut line = Zeroizing::new(String::new());
-        lines.by_ref().take(LARGEST_VALUE_BYTES).read_line(&mut line).context("cannot read standard input")?;
+        let read = stop::while_reading(|| lines.by_ref().take(LARGEST_VALUE_BYTES).read_line(&mut line));
+        read.context("cannot read standard input")?;
         let value = line.trim_end_matches(['\n', '\r']);
         if value.is_empty() {
             let text = format!("standard input has no line {} for the field {name}; it takes a line per --field, in their order", i + 1);
