@@ -3,16 +3,17 @@
 use super::shares::{self, ROOT_TOKEN};
 use super::{Told, Wish, files, refused};
 use crate::cli::Exit;
+use crate::commands::by_hand::Declined;
 use crate::commands::output;
+use crate::commands::stop::Stop;
 use crate::commands::unseal;
 use crate::config::{Config, Environment, SecretRef};
 use crate::session::{self, Credentials};
 use anyhow::{Context, Result, bail};
 use keyward_secret::Secret;
-use keyward_vault::{Client, NodeState, SealStatus};
+use keyward_vault::{Client, Initialised, NodeState, SealStatus};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::plan::State;
 
@@ -48,12 +49,17 @@ pub async fn ready(client: &Client, limit: Duration, asked: Option<&shares::Wish
             ));
             return Ok(Ready::Ended(Exit::Uninitialised));
         };
-        root = Some(initialise(client, &status, asked, told).await?);
+        let made = initialise(client, &status, asked, told).await?;
+        if asked.how.pgp_keys.is_empty() {
+            unseal_with(client, made.shares.iter().take(asked.how.threshold.into()), told).await?;
+        }
+        root = Some(made.root_token);
     }
     let sealed = client.seal_status(client.address()).await.map_err(refused)?.sealed;
-    if sealed && wish.unseal && !wish.dry_run {
-        let after = unseal::from_input(client, client.address(), "the server").await?;
-        told.add("unsealed", if after.sealed { State::Failed } else { State::Changed }, Vec::new());
+    if let Some(asked) = asked.filter(|_| sealed && !wish.dry_run && root.is_none()) {
+        go_on(client, asked, wish, told).await?;
+    } else if sealed && wish.unseal && !wish.dry_run {
+        unseal_from_input(client, told).await?;
     } else if !sealed && root.is_none() {
         told.add("unsealed", State::Unchanged, Vec::new());
     }
@@ -100,44 +106,51 @@ async fn active(client: &Client) -> Result<()> {
     }
 }
 
+/// A sealed server that an earlier run of this command may have initialised: its shares may be at hand, or lost.
+async fn go_on(client: &Client, asked: &shares::Wish, wish: &Wish, told: &mut Told) -> Result<()> {
+    if shares::never_came(asked) {
+        let text = format!("Vault is initialised and sealed, and the files for its shares are blank: they never came; {}", shares::NOBODYS);
+        return Err(Declined::failed(text).into());
+    }
+    let shares = shares::written(asked);
+    if !wish.unseal && !shares.is_empty() {
+        return unseal_with(client, shares.iter(), told).await;
+    }
+    if wish.unseal { unseal_from_input(client, told).await } else { Ok(()) }
+}
+
+async fn unseal_with(client: &Client, shares: impl Iterator<Item = &Secret>, told: &mut Told) -> Result<()> {
+    for share in shares {
+        client.unseal(client.address(), share).await.map_err(refused)?;
+    }
+    told.add("unsealed", State::Changed, Vec::new());
+    Ok(())
+}
+
+async fn unseal_from_input(client: &Client, told: &mut Told) -> Result<()> {
+    let after = unseal::from_input(client, client.address(), "the server").await?;
+    told.add("unsealed", if after.sealed { State::Failed } else { State::Changed }, Vec::new());
+    Ok(())
+}
+
 /// Ctrl-C waits until the shares are where they belong: between Vault's answer and the last file they are nowhere else.
-async fn initialise(client: &Client, status: &SealStatus, asked: &shares::Wish, told: &mut Told) -> Result<Secret> {
+async fn initialise(client: &Client, status: &SealStatus, asked: &shares::Wish, told: &mut Told) -> Result<Initialised> {
     if status.kind != "shamir" {
         bail!("this server is unsealed by {}, not by shares; initialise it with its own tool: vault operator init", status.kind);
     }
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?,
-        signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-    );
-    let made = shares::initialise(client, asked).await?;
+    let mut stop = Stop::listen()?;
+    let state = "whether Vault is initialised is unknown, and if it is, nobody has its shares; run this again to hear it";
+    let made = stop.finish("Vault is making its shares, which must not be lost", state, shares::initialise(client, asked)).await?;
     let mut details = vec![format!("{} shares, {} of which unseal it", asked.how.shares, asked.how.threshold)];
     if let shares::Hands::Folder(folder) | shares::Hands::Pgp(folder, _) = &asked.hands {
         details.push(format!("they and the root token are in {}", folder.display()));
     }
     details.extend(asked.risk());
     told.add("initialised", State::Created, details);
-    let stopped = tokio::select! {
-        biased;
-        _ = interrupt.recv() => true,
-        _ = terminate.recv() => true,
-        () = std::future::ready(()) => false,
-    };
-    if stopped {
-        bail!("interrupted after the initialisation; run this again to go on");
+    if stop.was_asked() {
+        return Err(Declined::later("broken off after the initialisation; run this again to go on").into());
     }
-    // From here on an interruption ends the process at once, as it would without a handler.
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        output::note("keyward: interrupted; run this again to go on");
-        std::process::exit(i32::from(Exit::Temporary.code()));
-    });
-    if asked.how.pgp_keys.is_empty() {
-        for share in made.shares.iter().take(usize::from(asked.how.threshold)) {
-            client.unseal(client.address(), share).await.map_err(refused)?;
-        }
-        told.add("unsealed", State::Changed, Vec::new());
-    }
-    Ok(made.root_token)
+    Ok(made)
 }
 
 /// The token: the root token of an initialisation whose folder is named, else the person's own, else Keyward's.

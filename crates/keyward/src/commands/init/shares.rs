@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyward_secret::Secret;
-use keyward_vault::{Client, Initialisation, Initialised};
+use keyward_vault::{Client, Initialisation, Initialised, VaultError};
 use std::fs::{self, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 const LARGEST_KEY_BYTES: u64 = 1 << 20;
 /// Longer than any share or token in clear; encrypted ones take a block more.
 const RESERVED_BYTES: usize = 4096;
+
+/// What to do with a Vault whose shares are lost before anything is in it.
+pub const NOBODYS: &str = "nobody has them, and it is empty: stop it, clear its storage, start it, and run this again";
 
 /// Where the root token goes beside the shares.
 pub const ROOT_TOKEN: &str = "root-token";
@@ -136,12 +139,7 @@ pub async fn initialise(client: &Client, wish: &Wish) -> Result<Initialised> {
     let places = reserve(wish)?;
     let made = match client.initialise(&wish.how).await {
         Ok(made) => made,
-        Err(error) => {
-            for place in &places {
-                files::remove(place)?;
-            }
-            return Err(error).context("Vault was not initialised");
-        }
+        Err(error) => return Err(not_initialised(client, &places, error).await?),
     };
     let all = made.shares.iter().chain(std::iter::once(&made.root_token));
     match wish.hands {
@@ -156,16 +154,45 @@ pub async fn initialise(client: &Client, wish: &Wish) -> Result<Initialised> {
     Ok(made)
 }
 
+/// Why there are no shares. Where Vault is initialised all the same, the blank files stay: they tell the next run what happened.
+async fn not_initialised(client: &Client, places: &[PathBuf], error: VaultError) -> Result<anyhow::Error> {
+    if error.outcome_unknown() && client.seal_status(client.address()).await.is_ok_and(|status| status.is_initialised) {
+        let text = format!("Vault was initialised, but its answer with the shares was lost; {NOBODYS}");
+        return Ok(anyhow::Error::new(error).context(text));
+    }
+    for place in places {
+        files::remove(place)?;
+    }
+    Ok(anyhow::Error::new(error).context("Vault was not initialised"))
+}
+
+/// Whether a run of before made these files for shares that never came.
+pub fn never_came(wish: &Wish) -> bool {
+    let (Hands::Folder(folder) | Hands::Pgp(folder, _)) = &wish.hands else { return false };
+    places(wish, folder).iter().all(|place| fs::read(place).is_ok_and(|text| !text.is_empty() && text.trim_ascii().is_empty()))
+}
+
+/// As many shares as open Vault, in clear, from the folder that an earlier run of the same command was given. None where they are not there.
+pub fn written(wish: &Wish) -> Vec<Secret> {
+    let Hands::Folder(folder) = &wish.hands else { return Vec::new() };
+    let read = |place: &PathBuf| fs::read_to_string(place).map(zeroize::Zeroizing::new).ok();
+    let texts = places(wish, folder).into_iter().take(wish.how.threshold.into()).map(|place| read(&place));
+    let shares: Option<Vec<_>> = texts.map(|text| text.filter(|text| !text.trim().is_empty()).map(|t| Secret::new(t.trim()))).collect();
+    shares.unwrap_or_default()
+}
+
+/// One file per share, and the root token's.
+fn places(wish: &Wish, folder: &Path) -> Vec<PathBuf> {
+    let suffix = if matches!(wish.hands, Hands::Pgp(..)) { ".pgp" } else { "" };
+    let names = (1..=wish.how.shares).map(|n| format!("share-{n}{suffix}")).chain([ROOT_TOKEN.to_owned()]);
+    names.map(|name| folder.join(name)).collect()
+}
+
 /// The files, one per share and one for the root token, each made and filled up, so that writing them later needs nothing new.
 fn reserve(wish: &Wish) -> Result<Vec<PathBuf>> {
-    let (folder, suffix) = match &wish.hands {
-        Hands::Folder(folder) => (folder, ""),
-        Hands::Pgp(folder, _) => (folder, ".pgp"),
-        Hands::Screen => return Ok(Vec::new()),
-    };
+    let (Hands::Folder(folder) | Hands::Pgp(folder, _)) = &wish.hands else { return Ok(Vec::new()) };
     files::private_folder(folder)?;
-    let names = (1..=wish.how.shares).map(|n| format!("share-{n}{suffix}")).chain([ROOT_TOKEN.to_owned()]);
-    let places: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+    let places = places(wish, folder);
     for place in &places {
         // What an interrupted run reserved is blank, and may be taken; anything else is somebody's.
         if fs::read(place).is_ok_and(|text| !text.trim_ascii().is_empty()) {
