@@ -51,6 +51,8 @@ pub struct TokenInfo {
     pub num_uses: u64,
     /// Where it was issued: `auth/token/create`, `auth/approle/login`.
     pub path: String,
+    /// What was noted with it, or with the secret id that logged in for it.
+    pub meta: BTreeMap<String, String>,
 }
 
 impl TokenInfo {
@@ -124,6 +126,7 @@ pub(crate) struct LookupData {
     num_uses: u64,
     #[serde(default)]
     path: String,
+    meta: Option<BTreeMap<String, String>>,
 }
 
 impl From<LookupData> for TokenInfo {
@@ -148,6 +151,7 @@ impl From<LookupData> for TokenInfo {
             token_type: data.token_type,
             num_uses: data.num_uses,
             path: data.path,
+            meta: data.meta.unwrap_or_default(),
         }
     }
 }

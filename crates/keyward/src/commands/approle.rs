@@ -3,7 +3,9 @@
 use super::alone::Alone;
 use super::init::{self, files, plan};
 use super::output::{self, Output};
+use super::stop::{Stop, did};
 use super::token::caution::{self, Life};
+use super::unclaimed::{self, Label};
 use crate::cli::Exit;
 use crate::config::{Config, Environment, KindConfig, parse_duration, show_duration};
 use anyhow::{Context, Result, bail};
@@ -11,7 +13,6 @@ use clap::{Args, Subcommand};
 use keyward_secret::Secret;
 use keyward_vault::{Client, TokenInfo};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -127,18 +128,20 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         "secret_id_ttl": wish.secret_id_ttl.map_or(0, |ttl| ttl.as_secs()),
     });
     let body: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
+    let warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
     let verdict = match client.object(&path).await? {
         None => plan::Verdict::Create,
         Some(there) => plan::compared(&body, &there),
     };
     if verdict.is_change() {
         client.put_object(&path, &body, None).await?;
+        did(format!("{path}: {}", init::word(verdict.state(), false)));
     }
     let role_id = client.approle_role_id(mount, role).await?;
     let has_ids = !client.secret_id_accessors(mount, role).await?.is_empty();
-    let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id).await?) };
+    let mut stop = Stop::listen()?;
+    let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id, &mut stop).await?) };
     let state = init::word(verdict.state(), false);
-    let warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
     match out {
         Output::Json => output::json(&json!({
             "role": path, "state": state, "details": verdict.details(), "role_id": role_id,
@@ -187,16 +190,22 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
     let Target { role, mount, .. } = &wish.target;
     let role_id = client.approle_role_id(mount, role).await.with_context(|| format!("there is no role {role} at auth/{mount}"))?;
     let old = client.secret_id_accessors(mount, role).await?;
-    let handed = hand_over(client, &wish.target, &role_id).await?;
-    let mut ended = Vec::new();
-    if wish.end_old {
-        for accessor in &old {
-            client.destroy_secret_id(mount, role, accessor).await?;
-            ended.push(accessor.clone());
-        }
-    }
     let (period, ttl) = lives(client, &format!("auth/{mount}/role/{role}")).await;
     let warnings = cautions(&client.lookup_self().await?, period, ttl, None);
+    let mut stop = Stop::listen()?;
+    let handed = hand_over(client, &wish.target, &role_id, &mut stop).await?;
+    let (mut ended, mut ending) = (Vec::new(), Ok(()));
+    // Whoever breaks it off now gets the new one, and ends the old ones another time.
+    if wish.end_old && !stop.was_asked() {
+        let end = async {
+            for accessor in &old {
+                client.destroy_secret_id(mount, role, accessor).await?;
+                ended.push(accessor.clone());
+            }
+            Ok(())
+        };
+        ending = stop.finish("the old secret ids are being ended", "some may be valid still", end).await;
+    }
     let left: Vec<&String> = old.iter().filter(|accessor| !ended.contains(accessor)).collect();
     match out {
         Output::Json => {
@@ -209,13 +218,19 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
             for accessor in &ended {
                 output::note(&format!("ended: {accessor}"));
             }
-            for accessor in left {
+            for accessor in &left {
                 output::note(&format!("still valid: {accessor}; end it with --end-old when the service has the new one"));
             }
             for warning in &warnings {
                 output::note(&format!("! {warning}"));
             }
         }
+    }
+    // The new one is told whatever became of the old ones: a wrapped one would be lost.
+    ending.context("the new secret id is handed over, and not all old ones are ended")?;
+    if wish.end_old && !left.is_empty() {
+        output::note("keyward: broken off before the old ones were ended");
+        return Ok(Exit::Temporary);
     }
     Ok(Exit::Ok)
 }
@@ -247,25 +262,43 @@ impl Handed {
     }
 }
 
+/// Makes a secret id and hands it over; Ctrl-C waits for that. What is made and does not come here is looked for and ended.
+async fn hand_over(client: &Client, target: &Target, role_id: &str, stop: &mut Stop) -> Result<Handed> {
+    if let Some(file) = &target.to {
+        files::outside_work_trees(file.parent().unwrap_or(file))?;
+    }
+    let label = Label::fresh()?;
+    let state = "a secret id may have been made that nobody has: `keyward approle rotate --end-old` ends it";
+    let handed = stop.finish("a secret id is being made and handed over", state, made(client, target, role_id, &label)).await;
+    match handed {
+        Ok(handed) => Ok(handed),
+        Err(error) => {
+            let end = async {
+                let ids = label.end_secret_ids(client, &target.mount, &target.role).await?;
+                // The proof's own token, which may not have come here either.
+                Ok(if target.to.is_some() { ids + label.end_tokens(client).await? } else { ids })
+            };
+            Err(unclaimed::ended(error, end).await)
+        }
+    }
+}
+
 /// Into a file it goes after it has logged in; wrapped, nobody but its owner can try it.
-async fn hand_over(client: &Client, target: &Target, role_id: &str) -> Result<Handed> {
+async fn made(client: &Client, target: &Target, role_id: &str, label: &Label) -> Result<Handed> {
     let Target { role, mount, .. } = target;
-    let metadata = BTreeMap::from([(MADE_BY.0.to_owned(), MADE_BY.1.to_owned())]);
+    let mut metadata = label.metadata();
+    metadata.insert(MADE_BY.0.to_owned(), MADE_BY.1.to_owned());
     let Some(file) = &target.to else {
         let wrapped = client.new_secret_id_wrapped(mount, role, &metadata, target.wrap).await?;
         return Ok(Handed { accessor: wrapped.accessor, wrapping: Some(wrapped.token), file: None });
     };
-    files::outside_work_trees(file.parent().unwrap_or(file))?;
     let made = client.new_secret_id(mount, role, &metadata).await?;
-    let delivered = prove_and_write(client, target, role_id, &made.secret_id, file).await;
-    match delivered {
+    match prove_and_write(client, target, role_id, &made.secret_id, file).await {
         Ok(()) => Ok(Handed { accessor: made.accessor, wrapping: None, file: Some(file.clone()) }),
         Err(error) => {
             // One that nobody has is ended, not left.
-            client
-                .destroy_secret_id(mount, role, &made.accessor)
-                .await
-                .context("a secret id that could not be handed over could not be ended either")?;
+            let ended = client.destroy_secret_id(mount, role, &made.accessor).await;
+            ended.context("a secret id that could not be handed over could not be ended either")?;
             Err(error)
         }
     }

@@ -29,6 +29,7 @@ pub mod status;
 mod stop;
 pub mod tls;
 pub mod token;
+mod unclaimed;
 pub mod unseal;
 mod usage;
 

@@ -139,6 +139,7 @@ mod tests {
             token_type: "service".into(),
             num_uses: 0,
             path: "auth/token/create".into(),
+            meta: std::collections::BTreeMap::new(),
         }
     }
 

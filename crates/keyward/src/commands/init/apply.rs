@@ -4,6 +4,7 @@ use super::files;
 use super::gather::Eyes;
 use super::plan::{State, Verdict};
 use super::wanted::{Item, Thing};
+use crate::commands::unclaimed::end_secret_ids;
 use anyhow::{Context, Result, bail};
 use keyward_secret::{Generator, Secret, SystemRandom};
 use keyward_vault::{Client, Kind, VaultError};
@@ -111,7 +112,7 @@ async fn login(client: &Client, (mount, role): (&str, &str), role_id: &Path, sec
     }
     let intent = files::beside(secret_id, ".intent");
     if let Some(label) = files::read_label(&intent) {
-        end_labelled(client, mount, role, &label).await?;
+        end_secret_ids(client, mount, role, (LABEL, &label)).await?;
     }
     if !secret_id.exists() {
         let label = files::fresh_label()?;
@@ -123,16 +124,6 @@ async fn login(client: &Client, (mount, role): (&str, &str), role_id: &Path, sec
     }
     files::remove(&intent)?;
     Ok((State::Created, said))
-}
-
-async fn end_labelled(client: &Client, mount: &str, role: &str, label: &str) -> Result<()> {
-    for accessor in client.secret_id_accessors(mount, role).await? {
-        let info = client.secret_id_of_accessor(mount, role, &accessor).await?;
-        if info.is_some_and(|info| info.metadata.get(LABEL).is_some_and(|found| found == label)) {
-            client.destroy_secret_id(mount, role, &accessor).await?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

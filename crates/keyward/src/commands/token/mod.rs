@@ -3,19 +3,17 @@
 //! A token comes in by standard input or a file, and goes out wrapped or into a file: never as an argument, and never onto the screen.
 
 pub mod caution;
+mod make;
 
 use super::alone::Alone;
 use super::check::report::{Finding, Report};
-use super::init::files;
 use super::output::{self, Output};
 use super::rotate;
 use crate::cli::Exit;
 use crate::config::{Config, Environment, SecretRef, parse_duration, resolve_local};
-use anyhow::{Context, Result, bail};
-use caution::Life;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use keyward_secret::Secret;
-use keyward_vault::{Client, Kind, NewToken, Renewed, TokenInfo};
+use keyward_vault::{Client, Kind, Renewed, TokenInfo};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,7 +110,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Token, out: Ou
     let alone = Alone::log_in(config, environment).await?;
     let client = alone.live.vault.client();
     match wish {
-        Token::Create(create) => make(client, create, out).await,
+        Token::Create(create) => make::make(client, create, out).await,
         Token::Lookup(which) => match find(client, &which, environment).await? {
             Some(info) => Ok(show(&info, out)),
             None => Ok(dead(out)),
@@ -120,82 +118,6 @@ pub async fn run(config: Config, environment: &Environment, wish: Token, out: Ou
         Token::Renew(which) => renew(client, &which, environment, out).await,
         Token::Revoke(which) => revoke(client, &which, environment, out).await,
         Token::List(list) => tell_all(client, list.within, out).await,
-    }
-}
-
-async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
-    if wish.policy.iter().any(|policy| policy == "root") {
-        bail!("no root token is made here: make one when it is needed (vault operator generate-root), and end it when it was used");
-    }
-    if wish.policy.is_empty() && wish.role.is_none() {
-        bail!("say what it may do: --policy NAME, or --role ROLE; without either it would get all that yours may do");
-    }
-    let period = if wish.ttl.is_some() || wish.role.is_some() { None } else { Some(wish.period) };
-    let new = NewToken {
-        role: wish.role.clone(),
-        policies: wish.policy.clone(),
-        period,
-        ttl: wish.ttl,
-        orphan: !wish.child,
-        display_name: wish.name.clone(),
-        ..NewToken::default()
-    };
-    let own = client.lookup_self().await?;
-    let warnings = cautions(client, &wish, &own).await;
-    let (accessor, handed_over, wrapping) = if let Some(file) = &wish.to {
-        files::outside_work_trees(file.parent().unwrap_or(file))?;
-        let made = client.create_token(&new).await?;
-        if let Err(error) = files::write_private(file, &made.token) {
-            // A token that nobody has is ended, not left.
-            client.revoke_accessor(&made.accessor).await.context("a token that could not be written could not be ended either")?;
-            return Err(error);
-        }
-        (made.accessor, format!("it is in {}", file.display()), None)
-    } else {
-        let wrapped = client.create_token_wrapped(&new, wish.wrap).await?;
-        let how = format!(
-            "whoever unwraps this first has it, within {} s; if that fails, somebody else did: end it by its accessor",
-            wrapped.ttl.as_secs()
-        );
-        (wrapped.accessor, how, Some(wrapped.token))
-    };
-    let shown = wrapping.as_ref().map(Secret::expose);
-    match out {
-        Output::Json => output::json(&serde_json::json!({
-            "changed": "token created", "accessor": accessor, "wrapping_token": shown, "file": wish.to, "warnings": warnings,
-        })),
-        Output::Text => {
-            output::note(&format!("A token was made: accessor {accessor}; {handed_over}."));
-            if let Some(token) = shown {
-                output::line(token);
-            }
-        }
-    }
-    warnings.iter().filter(|_| out == Output::Text).for_each(|warning| output::note(&format!("! {warning}")));
-    Ok(Exit::Ok)
-}
-
-/// What a person should know about the token that is made, and about the one that makes it.
-async fn cautions(client: &Client, wish: &Create, own: &TokenInfo) -> Vec<String> {
-    let life = match (&wish.role, wish.ttl) {
-        (_, Some(ttl)) => Some(Life::Once(ttl)),
-        (None, None) => Some(Life::Renewed(wish.period)),
-        (Some(role), None) => role_life(client, role).await,
-    };
-    let mut warnings: Vec<String> = caution::as_root(own).into_iter().collect();
-    warnings.extend(caution::life(life, wish.used_every));
-    warnings.extend(wish.child.then(|| "it ends with the token that made it: yours".to_owned()));
-    warnings
-}
-
-/// How long tokens of a role live; `None` where we may not read that.
-async fn role_life(client: &Client, role: &str) -> Option<Life> {
-    let role = client.object(&format!("auth/token/roles/{role}")).await.ok()??;
-    let seconds = |name: &str| role.get(name).and_then(serde_json::Value::as_u64).filter(|n| *n > 0).map(Duration::from_secs);
-    match (seconds("token_period"), seconds("token_explicit_max_ttl")) {
-        (_, Some(limit)) => Some(Life::Once(limit)),
-        (Some(period), None) => Some(Life::Renewed(period)),
-        (None, None) => None,
     }
 }
 

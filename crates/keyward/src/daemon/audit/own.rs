@@ -109,6 +109,7 @@ mod tests {
             token_type: "service".into(),
             num_uses: 0,
             path: path.into(),
+            meta: std::collections::BTreeMap::new(),
         }
     }
 
