@@ -1,10 +1,12 @@
 //! `keyward token` and `keyward approle`: made, handed over without being seen, looked up, renewed, ended.
 
 use crate::init_world::World;
-use keyward_harness::{servers, unique};
+use keyward_harness::{VaultOptions, VaultServer, servers, unique};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 fn world_with_policy() -> (World, String) {
     let vault = servers().vault();
@@ -110,6 +112,35 @@ fn who_works_as_root_is_told_and_who_would_find_a_dead_token_too() {
     {
         assert!(!said.contains(ROOT) && said.contains("dies 1d after it was last renewed"), "{said}");
     }
+}
+
+/// Vault writes a token, then its lease; whoever looks at the token in between has Vault end it.
+#[test]
+fn a_list_of_all_tokens_ends_none_that_is_just_being_made() {
+    let vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let world = World::on(&vault.address, &vault, "");
+    let is_over = AtomicBool::new(false);
+    let (made, dead) = std::thread::scope(|scope| {
+        let make = || {
+            let (mut made, mut dead) = (0, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                let body = json!({ "policies": ["default"], "ttl": "1h", "no_parent": true });
+                let accessor = vault.must("POST", "auth/token/create", Some(body)).unwrap()["auth"]["accessor"].clone();
+                let ended = vault.api("POST", "auth/token/revoke-accessor", Some(json!({ "accessor": accessor })));
+                made += 1;
+                dead += usize::from(!ended.is_ok_and(|(status, _)| status < 300));
+            }
+            (made, dead)
+        };
+        let makers = [(); 2].map(|()| scope.spawn(make));
+        let began = Instant::now();
+        // It says that a root token is alive: this very one.
+        assert_eq!(world.run(&["token", "list"]).code, Some(1));
+        assert!(began.elapsed() >= Duration::from_secs(2), "it did not wait until what it looks at is whole");
+        is_over.store(true, Ordering::Relaxed);
+        makers.map(|maker| maker.join().unwrap()).into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    });
+    assert!(made > 0 && dead == 0, "{dead} of {made} tokens were ended");
 }
 
 #[test]
