@@ -3,6 +3,7 @@
 use super::alone::Alone;
 use super::daemon_client::{Daemon, person};
 use super::output::{self, Output};
+use super::stop::{self, Stop};
 use crate::config::{Config, Environment};
 use crate::daemon::control::{Answer, Said, Words};
 use crate::daemon::observer::Progress;
@@ -10,8 +11,14 @@ use crate::daemon::requests::{self, Finding, Refusal};
 use crate::daemon::rotations::Work;
 use anyhow::{Context, Result};
 use hyper::body::Bytes;
+use keyward_engine::Failure;
 use keyward_engine::stored::Stored;
+use keyward_rotation::record::Observation;
 use keyward_secret::{Fields, Secret};
+use std::time::Duration;
+
+/// Between two looks at a record that somebody else may have left.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is asked for.
 pub enum Request {
@@ -136,7 +143,61 @@ impl Hand {
     }
 }
 
+/// Ctrl-C waits for the end of what was begun: half done, it would be left to whoever takes it up when nobody has worked on it for a while.
 async fn by_itself(alone: &Alone, name: &str, request: Request, mut each: impl FnMut(&Progress)) -> Result<Said> {
+    if !matches!(request, Request::Pause(_)) {
+        match left_behind(alone, name).await {
+            Ok(Some(stored)) => {
+                let said = undisturbed(name, Box::pin(carry_out(alone, name, (stored, Work::TakeOver), &mut each))).await?;
+                if matches!(request, Request::Rotate | Request::Resume) {
+                    return Ok(said);
+                }
+            }
+            Ok(None) => {}
+            Err(failure) => return Ok(Said::Refused(failure.into())),
+        }
+    }
+    undisturbed(name, Box::pin(prepare_and_carry_out(alone, name, request, each))).await
+}
+
+async fn undisturbed(name: &str, work: impl Future<Output = Result<Said>>) -> Result<Said> {
+    let why = format!("{name}: what was begun is brought to its end first");
+    let state = format!("{name} is left in the middle, safely: the daemon takes it up, or the next such command");
+    let said = Stop::listen()?.finish(&why, &state, work).await?;
+    if let Said::Result(answer) = &said {
+        stop::did(format!("{name}: {}", answer.outcome));
+    }
+    Ok(said)
+}
+
+/// What somebody began and left half done. Where no daemon runs nobody else takes it up, so this looks on for as long as it takes to
+/// know that its owner is gone; an owner that is still at work is left alone.
+async fn left_behind(alone: &Alone, name: &str) -> Result<Option<Stored>, Failure> {
+    let Ok(managed) = alone.managed(name) else { return Ok(None) };
+    if managed.observes() {
+        return Ok(None);
+    }
+    let (engine, mut seen, mut first) = (&alone.live.engine, Observation::default(), None);
+    loop {
+        let stored = engine.load(&managed.spec.name).await?;
+        let owner = match &stored.record {
+            Some(record) if record.way().is_some() => record.attempt().map(|attempt| attempt.owner.clone()).unwrap_or_default(),
+            _ => return Ok(None),
+        };
+        if engine.may_take_over(&stored, &mut seen) {
+            return Ok(Some(stored));
+        }
+        match first {
+            Some(version) if version != stored.version => return Ok(None),
+            Some(_) => {}
+            None => output::note(&format!("A rotation of {name} was begun by {owner}; waiting whether that is still at work.")),
+        }
+        first = Some(stored.version);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn prepare_and_carry_out(alone: &Alone, name: &str, request: Request, each: impl FnMut(&Progress)) -> Result<Said> {
     let managed = alone.managed(name)?;
     let (live, engine, who) = (&alone.live, alone.live.engine.as_ref(), person());
     let prepared: Result<(Stored, Work), Refusal> = match request {
@@ -149,10 +210,14 @@ async fn by_itself(alone: &Alone, name: &str, request: Request, mut each: impl F
             return Ok(done.map_or_else(Said::Refused, |()| Said::Result(Answer::word("paused"))));
         }
     };
-    let (stored, work) = match prepared {
-        Ok(prepared) => prepared,
-        Err(refusal) => return Ok(Said::Refused(refusal)),
-    };
+    match prepared {
+        Ok(prepared) => carry_out(alone, name, prepared, each).await,
+        Err(refusal) => Ok(Said::Refused(refusal)),
+    }
+}
+
+async fn carry_out(alone: &Alone, name: &str, (stored, work): (Stored, Work), mut each: impl FnMut(&Progress)) -> Result<Said> {
+    let (managed, engine) = (alone.managed(name)?, alone.live.engine.as_ref());
     let mut progress = alone.ear.listen(name);
     let quiet = if matches!(work, Work::Reconcile(..)) { "noted" } else { "resumed" };
     let running = async {
