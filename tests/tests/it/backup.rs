@@ -140,7 +140,8 @@ fn a_backup_that_is_refused_or_broken_off_leaves_nothing_behind() {
         let held = proxy.hold("GET sys/storage/raft/snapshot", 0, moment);
         let child = desk.command(&["backup"]).spawn().unwrap();
         held.has_come();
-        assert_eq!(desk.names().len(), 1, "it is on its way, under another name: {:?}", desk.names());
+        // The disk has a thread of its own, which may be later than the call.
+        wait_until("the file, under another name", LONG, || (desk.names().len() == 1).then_some(()));
         assert_eq!(desk.run(&["backup"]).code, Some(75), "one at a time");
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let ended: Ended = child.wait_with_output().unwrap().into();
@@ -151,6 +152,7 @@ fn a_backup_that_is_refused_or_broken_off_leaves_nothing_behind() {
     let held = proxy.hold("GET sys/storage/raft/snapshot", 0, Moment::After);
     let mut child = desk.command(&["backup"]).spawn().unwrap();
     held.has_come();
+    wait_until("the file, under another name", LONG, || (desk.names().len() == 1).then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
     drop(held);

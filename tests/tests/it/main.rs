@@ -11,6 +11,7 @@ mod audit_replay;
 mod audit_report;
 mod backup;
 mod bad_input;
+mod broken_off;
 mod check;
 mod client;
 mod cluster;

@@ -7,7 +7,7 @@
 //! description holds this text.
 
 mod bench;
-mod cells;
+pub mod cells;
 mod crashes;
 mod faults;
 mod subjects;
