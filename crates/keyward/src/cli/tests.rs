@@ -61,12 +61,43 @@ fn what_lacks_its_words_is_refused() {
     }
 }
 
+/// Words that name something secret.
+const SECRET: [&str; 9] = ["token", "password", "passphrase", "secret", "value", "key", "keys", "share", "shares"];
+/// What an argument of such a name may take: where the secret stands, or something about it.
+const ABOUT: [&str; 7] = ["FILE", "NAME=FILE", "DIR", "DURATION", "N", "NAME", "PATH"];
+
+/// Every command, however deep, with its words.
+fn all(command: &clap::Command, words: &str, into: &mut Vec<(String, clap::Command)>) {
+    into.push((words.to_owned(), command.clone()));
+    for inner in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        all(inner, &format!("{words} {}", inner.get_name()), into);
+    }
+}
+
 #[test]
-fn no_option_takes_a_secret() {
-    for command in Cli::command().get_subcommands() {
-        for argument in command.get_arguments() {
+fn no_argument_takes_a_secret() {
+    let mut commands = Vec::new();
+    all(&Cli::command(), "keyward", &mut commands);
+    assert!(commands.len() > 40, "{}", commands.len());
+    let (mut looked_at, mut by_name) = (0, 0);
+    for (words, command) in &commands {
+        for argument in command.get_arguments().filter(|a| a.get_action().takes_values()) {
+            looked_at += 1;
             let id = argument.get_id().as_str();
-            assert!(!["token", "password", "value", "secret"].contains(&id), "{} takes {id}", command.get_name());
+            // Its only use is to be refused, and not to be repeated.
+            if id == "in_the_open" {
+                continue;
+            }
+            // The environment of a process is no argument, but its secrets are read by their own names, and by nobody's argument.
+            let from = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            assert!(from.is_none() || from.as_deref() == Some("KEYWARD_CONFIG"), "{words} {id} reads {from:?}");
+            if id.split('_').any(|word| SECRET.contains(&word)) {
+                by_name += 1;
+                let takes = argument.get_value_names().unwrap_or_default();
+                let is_about = argument.get_long().is_some() && takes.iter().all(|name| ABOUT.contains(&name.as_str()));
+                assert!(is_about && !takes.is_empty(), "{words} --{id} takes {takes:?}");
+            }
         }
     }
+    assert!(looked_at > 100 && by_name >= 4, "{looked_at} arguments, {by_name} that are called after a secret");
 }
