@@ -1,7 +1,10 @@
 //! Every shop looks for secret values when it closes; this shows that it would find one.
 
+use crate::backup::Desk;
 use keyward_harness::{Shop, Wishes, servers};
+use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// Passwords stood in server logs and in the SQL history: the manual of ALTER ROLE warns of it, Vault's plugin sends clear text by default.
 #[test]
@@ -16,4 +19,39 @@ fn failure_20_a_value_where_none_may_stand_is_found() {
         assert!(!format!("{leaks:?}").contains(&password), "the report shows what it found");
         fs::remove_file(shop.path(file)).unwrap();
     }
+}
+
+/// The arguments of a process are everybody's to read, and its environment is inherited.
+#[test]
+fn a_program_that_keyward_starts_gets_no_token_in_its_words_nor_in_its_environment() {
+    let vault = servers().vault();
+    let policy =
+        "path \"sys/storage/raft/snapshot\" { capabilities = [\"read\"] }\npath \"auth/token/lookup-self\" { capabilities = [\"read\"] }";
+    let token = vault.token(policy, Value::Null);
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &token, "");
+    let (script, seen) = (desk.dir.path().join("copy"), desk.dir.path().join("seen"));
+    // Its own words and variables, and those of whoever started it.
+    let text = format!("#!/bin/sh\ncat > /dev/null\ncat /proc/$$/cmdline /proc/$$/environ /proc/$PPID/cmdline > '{}'\n", seen.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = format!("[backup.copy]\nprogram = [\"{}\", \"{{name}}\"]", script.display());
+    desk.configure(&vault.address, &vault.ca_pem_path, &copy);
+    assert_eq!(desk.must(&["backup"])["copied"], true);
+    let seen = String::from_utf8_lossy(&fs::read(seen).unwrap()).into_owned();
+    assert!(seen.contains("copy") && seen.contains("backup"), "it was looked at: {seen}");
+    assert!(!seen.contains(&token), "the token stands there");
+}
+
+/// Commands that change something beyond Vault say it for a program, too.
+#[test]
+fn what_was_changed_is_said_for_a_program() {
+    let shop = Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes::default()).unwrap();
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&shop.must(&[arguments, &["--output", "json"]].concat()).unwrap())
+            .unwrap_or_else(|e| panic!("{arguments:?}: {e}"))
+    };
+    let fence = || json(&["init", "postgres", "legacy"])[0]["fence"].clone();
+    assert_eq!([fence(), fence()], ["installed", "unchanged"]);
+    let ways = json(&["alert", "test"]);
+    assert!(ways[0]["way"].is_string() && ways[0]["failure"].is_null(), "{ways:#}");
 }
