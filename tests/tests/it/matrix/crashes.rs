@@ -29,7 +29,7 @@ pub fn one(bench: &mut Bench, cell: &Cell, moment: Moment) -> bool {
             // Deferred, because a consumer's session of the idle user is just ending: it is asked for again.
             Some(75) => None,
             Some(0) => {
-                let is_over = || daemon.exited().unwrap().is_some() || traffic.has_happened() || bench.is_settled();
+                let is_over = || daemon.exited().unwrap().is_some() || traffic.has_happened() || bench.is_over();
                 wait_until("what was left for later", LONG, || is_over().then_some(()));
                 Some(())
             }

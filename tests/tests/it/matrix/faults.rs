@@ -150,7 +150,7 @@ pub fn one(bench: &mut Bench, cell: &Cell, wrong: &Wrong) -> (bool, bool) {
     });
     if code == Some(0) {
         // It may be meant for what is left for later.
-        wait_until("what was left for later", LONG, || (traffic.has_happened() || bench.is_settled()).then_some(()));
+        wait_until("what was left for later", LONG, || (traffic.has_happened() || bench.is_over()).then_some(()));
     }
     let named = if traffic.has_happened() { caught(|| is_named(bench, wrong, code, &said)) } else { Ok(()) };
     let has_happened = !traffic.clear();
