@@ -54,6 +54,8 @@ pub struct Shared {
     tried: Mutex<BTreeMap<String, Option<Recent>>>,
     /// Wakes the planner before its next tick.
     pub wake_planner: Notify,
+    /// Tells the task that follows the audit logs that Vault can be asked now.
+    pub logged_in: Notify,
     /// Tells the keeper of our token that a node which was sealed or without data is active.
     pub vault_opened: Notify,
     /// Becomes true when the daemon is to stop.
@@ -88,6 +90,7 @@ impl Shared {
             changed: Mutex::default(),
             tried: Mutex::default(),
             wake_planner: Notify::new(),
+            logged_in: Notify::new(),
             vault_opened: Notify::new(),
             stopping: watch::channel(false).0,
             environment,

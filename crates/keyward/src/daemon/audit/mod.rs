@@ -72,6 +72,8 @@ pub async fn run(shared: Arc<Shared>) {
         task.listen(&live);
         tokio::select! {
             () = tokio::time::sleep(TURN) => {}
+            // Who reads a value can be seen only from when Vault has said where it is: a rotation must not come before that.
+            () = task.shared.logged_in.notified() => {}
             () = task.shared.stopped() => break,
         }
     }

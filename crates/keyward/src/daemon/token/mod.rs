@@ -194,6 +194,7 @@ impl Keeper {
         let (life, left) = (token.life, token.left());
         self.shared.board.reached(LOGGED_IN);
         self.shared.wake_planner.notify_one();
+        self.shared.logged_in.notify_one();
         match left {
             Some(left) if !life.renewable && life.is_short(left) => {
                 self.trouble("it cannot be renewed, and no other one was found in its place");
