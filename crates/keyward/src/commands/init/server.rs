@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use super::plan::State;
 
 const PAUSE: Duration = Duration::from_millis(250);
+/// A node that is no more than a standby after this time is one of a cluster, and forwards what it is asked.
+const STANDBY: Duration = Duration::from_secs(20);
 /// A node that was just unsealed becomes active within this time.
 const ACTIVE_LIMIT: Duration = Duration::from_mins(1);
 
@@ -95,9 +97,11 @@ async fn reach(client: &Client, limit: Duration) -> Result<SealStatus> {
 async fn active(client: &Client) -> Result<()> {
     let began = Instant::now();
     loop {
-        let state = client.health(client.address()).await.state;
-        if matches!(state, NodeState::Active | NodeState::Standby | NodeState::PerformanceStandby) {
-            return Ok(());
+        match client.health(client.address()).await.state {
+            NodeState::Active => return Ok(()),
+            // Every node is one for some seconds after its unsealing, and answers nothing as long as there is no other.
+            NodeState::Standby | NodeState::PerformanceStandby if began.elapsed() > STANDBY => return Ok(()),
+            _ => {}
         }
         if began.elapsed() > ACTIVE_LIMIT {
             bail!("Vault at {} is unsealed and did not become active within {} s", client.address(), ACTIVE_LIMIT.as_secs());
