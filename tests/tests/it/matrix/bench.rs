@@ -204,9 +204,19 @@ impl Bench {
         self.no_value_is_left();
     }
 
-    /// Whether nothing is left to come: a finish destroys the versions that held values after it has written the record.
+    /// Whether nothing is left to come: what is destroyed is destroyed after the record was written, by housekeeping too.
     pub fn is_over(&self) -> bool {
-        self.is_settled() && self.holding().is_some_and(|versions| versions.is_empty())
+        self.is_settled() && self.holding().is_some_and(|versions| versions.is_empty()) && self.is_destroyed().unwrap_or(false)
+    }
+
+    /// Whether the versions that the record says to have been in use are destroyed; `None` where Vault does not say.
+    fn is_destroyed(&self) -> Option<bool> {
+        let record = self.shop.record(NAME).ok()?;
+        let held = |at: usize| record.pointer(&format!("/held/{at}")).and_then(Value::as_u64);
+        let (Some(first), Some(last)) = (held(0), held(1)) else { return Some(true) };
+        let metadata = self.shop.vault.must("GET", &format!("{}/metadata/{NAME}", self.shop.records), None).ok()?;
+        let is_gone = |version: u64| metadata.pointer(&format!("/data/versions/{version}/destroyed")) != Some(&Value::Bool(false));
+        Some((first..=last).all(is_gone))
     }
 
     /// No version of the record that can still be read holds a value.
