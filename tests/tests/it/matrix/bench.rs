@@ -206,7 +206,7 @@ impl Bench {
 
     /// Whether nothing is left to come: what is destroyed is destroyed after the record was written, by housekeeping too.
     pub fn is_over(&self) -> bool {
-        self.is_settled() && self.holding().is_some_and(|versions| versions.is_empty()) && self.is_destroyed().unwrap_or(false)
+        self.is_settled() && self.is_destroyed().unwrap_or(false)
     }
 
     /// Whether the versions that the record says to have been in use are destroyed; `None` where Vault does not say.
@@ -221,21 +221,19 @@ impl Bench {
 
     /// No version of the record that can still be read holds a value.
     fn no_value_is_left(&self) {
-        // What could not be destroyed at the finish is destroyed at a later look.
-        wait_until("the versions that held values to be destroyed", LONG, || self.holding().filter(Vec::is_empty));
-    }
-
-    /// The versions of the record that hold a value and can still be read; `None` where Vault does not say.
-    fn holding(&self) -> Option<Vec<u64>> {
         let (vault, records) = (self.shop.vault, &self.shop.records);
-        let metadata = vault.must("GET", &format!("{records}/metadata/{NAME}"), None).ok()?;
-        let newest = metadata.pointer("/data/current_version")?.as_u64()?;
-        let is_there = |version: &u64| metadata.pointer(&format!("/data/versions/{version}/destroyed")) == Some(&Value::Bool(false));
-        let holds = |version: &u64| {
-            let (_, answer) = vault.api("GET", &format!("{records}/data/{NAME}?version={version}"), None).unwrap_or_default();
-            answer.pointer("/data/data/new").is_some()
+        let holding = || {
+            let metadata = vault.must("GET", &format!("{records}/metadata/{NAME}"), None).ok()?;
+            let newest = metadata.pointer("/data/current_version")?.as_u64()?;
+            let is_there = |version: &u64| metadata.pointer(&format!("/data/versions/{version}/destroyed")) == Some(&Value::Bool(false));
+            let holds = |version: &u64| {
+                let (_, answer) = vault.api("GET", &format!("{records}/data/{NAME}?version={version}"), None).unwrap_or_default();
+                answer.pointer("/data/data/new").is_some()
+            };
+            Some((1..=newest).filter(is_there).filter(holds).collect::<Vec<_>>())
         };
-        Some((1..=newest).filter(is_there).filter(holds).collect())
+        // What could not be destroyed at the finish is destroyed at a later look.
+        wait_until("the versions that held values to be destroyed", LONG, || holding().filter(Vec::is_empty));
     }
 }
 
