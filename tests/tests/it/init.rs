@@ -1,6 +1,6 @@
 //! `keyward init` and `keyward unseal`: from an empty Vault to one that Keyward can work with, twice, and interrupted anywhere.
 
-use crate::init_world::{World, changes};
+use crate::init_world::{World, set_up_through};
 use keyward_harness::{Moment, Product, VaultOptions, VaultProxy, VaultServer, full, servers};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -129,10 +129,7 @@ fn shares_come_to_their_owners_encrypted() {
 fn whatever_change_it_dies_at_the_next_run_goes_on() {
     let vault = servers().vault();
     let proxy = VaultProxy::start(vault).unwrap();
-    let whole = World::on(&proxy.address, vault, "");
-    let (code, done) = whole.json(&["init", "--rotate-now", &whole.static_role]);
-    assert_eq!(code, Some(0), "{done:#}");
-    let writes = changes(&proxy.seen());
+    let (whole, writes) = set_up_through(&proxy, vault);
     assert!(writes.len() >= 14, "{writes:?}");
 
     let world = World::on(&proxy.address, vault, "");

@@ -265,6 +265,15 @@ fn replace_name(text: &str, from: &str, to: &str) -> String {
     out + rest
 }
 
+/// A world where `init` has run once, and the calls of it that changed something, in order.
+pub fn set_up_through(proxy: &VaultProxy, vault: &VaultServer) -> (World, Vec<String>) {
+    let whole = World::on(&proxy.address, vault, "");
+    let (code, done) = whole.json(&["init", "--rotate-now", &whole.static_role]);
+    assert_eq!(code, Some(0), "{done:#}");
+    let writes = changes(&proxy.seen());
+    (whole, writes)
+}
+
 /// Those of the calls that change something.
 pub fn changes(seen: &[String]) -> Vec<String> {
     const ASK: [&str; 4] = ["sys/capabilities-self", "sys/audit-hash/", "secret-id-accessor/lookup", "secret-id/lookup"];

@@ -155,9 +155,7 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
                 Some(handed) => handed.tell(),
                 None => output::note("it has a secret id already; another one: keyward approle rotate"),
             }
-            for warning in &warnings {
-                output::note(&format!("! {warning}"));
-            }
+            output::warnings(&warnings);
         }
     }
     Ok(Exit::Ok)
@@ -182,8 +180,7 @@ fn cautions(own: &TokenInfo, period: Option<Duration>, secret_id_ttl: Option<Dur
 /// What a role says of its tokens' period and its secret ids' life; nothing where we may not read it.
 async fn lives(client: &Client, path: &str) -> (Option<Duration>, Option<Duration>) {
     let role = client.object(path).await.ok().flatten().unwrap_or_default();
-    let seconds = |name: &str| role.get(name).and_then(Value::as_u64).filter(|n| *n > 0).map(Duration::from_secs);
-    (seconds("token_period"), seconds("secret_id_ttl"))
+    (caution::span(&role, "token_period"), caution::span(&role, "secret_id_ttl"))
 }
 
 async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
@@ -221,9 +218,7 @@ async fn another(client: &Client, wish: Rotate, out: Output) -> Result<Exit> {
             for accessor in &left {
                 output::note(&format!("still valid: {accessor}; end it with --end-old when the service has the new one"));
             }
-            for warning in &warnings {
-                output::note(&format!("! {warning}"));
-            }
+            output::warnings(&warnings);
         }
     }
     // The new one is told whatever became of the old ones: a wrapped one would be lost.

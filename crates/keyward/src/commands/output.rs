@@ -15,6 +15,13 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Prints to standard error what a person should know about what was done.
+pub fn warnings(warnings: &[String]) {
+    for warning in warnings {
+        note(&format!("! {warning}"));
+    }
+}
+
 /// Prints a JSON document.
 pub fn json<T: Serialize>(value: &T) {
     // The types that are printed hold texts and numbers only, so they always serialize.

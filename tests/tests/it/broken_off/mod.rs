@@ -6,7 +6,7 @@ mod cases;
 mod listed;
 mod server;
 
-use crate::init_world::{World, changes};
+use crate::init_world::{World, changes, set_up_through};
 use crate::matrix::cells::Dice;
 use bench::{Bench, Cell, judge};
 use cases::{CASES, Case, Run};
@@ -159,10 +159,7 @@ fn every_command_is_broken_off_or_it_is_said_why_not() {
 fn init_goes_on_wherever_it_is_broken_off() {
     let vault = servers().vault();
     let proxy = VaultProxy::start(vault).unwrap();
-    let whole = World::on(&proxy.address, vault, "");
-    let (code, done) = whole.json(&["init", "--rotate-now", &whole.static_role]);
-    assert_eq!(code, Some(0), "{done:#}");
-    let writes = changes(&proxy.seen());
+    let (whole, writes) = set_up_through(&proxy, vault);
     let world = World::on(&vault.address, vault, "");
     let text = fs::read_to_string(world.path("keyward.toml")).unwrap();
     let bench = Bench::new(vault, world.path("bench"), &text, &vault.address, &vault.root_token);

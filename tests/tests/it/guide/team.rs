@@ -224,7 +224,7 @@ impl Team {
             (said.out.contains("✗ reporting") && said.out.contains("✓ webhook") && said.out.contains("✓ orders")).then_some(said)
         });
         assert_eq!(said.code, Some(1), "{said:?}");
-        assert!(self.logs_in().is_err(), "nothing is done restored a yes");
+        assert!(self.logs_in().is_err(), "nothing is done without a yes");
         let mended = self.world.run(&[names.as_slice(), &["--yes"]].concat());
         assert_eq!(mended.code, Some(0), "{mended:?}");
         self.agrees();

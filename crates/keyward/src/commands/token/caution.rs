@@ -2,6 +2,7 @@
 
 use crate::config::show_duration;
 use keyward_vault::TokenInfo;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How long a token lives.
@@ -11,6 +12,11 @@ pub enum Life {
     Renewed(Duration),
     /// So long after it was made, renewed or not.
     Once(Duration),
+}
+
+/// A time that a role gives in seconds; `None` where it gives none, which Vault writes as zero.
+pub fn span(role: &Map<String, Value>, name: &str) -> Option<Duration> {
+    role.get(name).and_then(Value::as_u64).filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 /// That somebody works with a root token.

@@ -10,7 +10,6 @@ use crate::commands::unclaimed::{self, Label};
 use anyhow::{Context, Result, bail};
 use keyward_secret::Secret;
 use keyward_vault::{Client, NewToken, TokenInfo};
-use std::time::Duration;
 
 /// A token on its way to whoever uses it.
 struct Handed {
@@ -86,9 +85,7 @@ fn say(handed: &Handed, wish: &Create, warnings: &[String], out: Output) {
             if let Some(token) = shown {
                 output::line(token);
             }
-            for warning in warnings {
-                output::note(&format!("! {warning}"));
-            }
+            output::warnings(warnings);
         }
     }
 }
@@ -109,8 +106,7 @@ async fn cautions(client: &Client, wish: &Create, own: &TokenInfo) -> Vec<String
 /// How long tokens of a role live; `None` where we may not read that.
 async fn role_life(client: &Client, role: &str) -> Option<Life> {
     let role = client.object(&format!("auth/token/roles/{role}")).await.ok()??;
-    let seconds = |name: &str| role.get(name).and_then(serde_json::Value::as_u64).filter(|n| *n > 0).map(Duration::from_secs);
-    match (seconds("token_period"), seconds("token_explicit_max_ttl")) {
+    match (caution::span(&role, "token_period"), caution::span(&role, "token_explicit_max_ttl")) {
         (_, Some(limit)) => Some(Life::Once(limit)),
         (Some(period), None) => Some(Life::Renewed(period)),
         (None, None) => None,

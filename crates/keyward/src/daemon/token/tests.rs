@@ -75,12 +75,7 @@ async fn a_root_token_works_and_is_told() {
 async fn a_refused_login_is_told_and_left_alone_until_the_configuration_is_read_again() {
     let server = servers().vault();
     let (mount, role_id) = approle(server);
-    let section = format!(
-        "[vault]\naddress = \"{}\"\nca_cert = \"{}\"\n\
-         auth = {{ approle = {{ mount = \"{mount}\", role_id = {{ file = \"FOLDER/role\" }}, secret_id = {{ file = \"FOLDER/secret\" }} }} }}\n",
-        server.address,
-        server.ca_pem_path.display()
-    );
+    let section = approle_section(server, &mount);
     let mut world = World::new(&section).await;
     put(&world, "role", &role_id);
     tokio::spawn(run(Arc::clone(&world.shared)));
@@ -97,8 +92,7 @@ async fn a_refused_login_is_told_and_left_alone_until_the_configuration_is_read_
     assert!(!format!("{refused:?}").contains(wrong));
     assert!(refused.account.next.contains("locks"), "{:?}", refused.account);
 
-    let issued = server.must("POST", &format!("auth/{mount}/role/keyward/secret-id"), Some(json!({}))).unwrap();
-    put(&world, "secret", issued["data"]["secret_id"].as_str().unwrap());
+    put(&world, "secret", &secret_id(server, &mount));
     world.replace(&section);
     let Command::Resolve { .. } = world.said_of(words::TOKEN).await else { panic!("no third try before the reload") };
     assert!(world.shared.live().vault.client().has_token());
@@ -108,23 +102,33 @@ async fn a_refused_login_is_told_and_left_alone_until_the_configuration_is_read_
 async fn a_refused_login_is_tried_again_when_a_sealed_or_empty_vault_opens() {
     let server = servers().vault();
     let (mount, role_id) = approle(server);
-    let section = format!(
-        "[vault]\naddress = \"{}\"\nca_cert = \"{}\"\n\
-         auth = {{ approle = {{ mount = \"{mount}\", role_id = {{ file = \"FOLDER/role\" }}, secret_id = {{ file = \"FOLDER/secret\" }} }} }}\n",
-        server.address,
-        server.ca_pem_path.display()
-    );
+    let section = approle_section(server, &mount);
     let mut world = World::new(&section).await;
     put(&world, "role", &role_id);
     put(&world, "secret", "11111111-2222-3333-4444-555555555555");
     tokio::spawn(run(Arc::clone(&world.shared)));
     let Command::Raise(_) = world.said_of(words::TOKEN).await else { panic!() };
     let refused = Instant::now();
-    let issued = server.must("POST", &format!("auth/{mount}/role/keyward/secret-id"), Some(json!({}))).unwrap();
-    put(&world, "secret", issued["data"]["secret_id"].as_str().unwrap());
+    put(&world, "secret", &secret_id(server, &mount));
     world.shared.vault_opened.notify_one();
     let Command::Resolve { .. } = world.said_of(words::TOKEN).await else { panic!() };
     assert!(refused.elapsed() < Trouble::Refused.pause(1, true), "it waited as after any refusal");
+}
+
+/// The configuration of a login by the AppRole at `mount`.
+fn approle_section(server: &VaultServer, mount: &str) -> String {
+    format!(
+        "[vault]\naddress = \"{}\"\nca_cert = \"{}\"\n\
+         auth = {{ approle = {{ mount = \"{mount}\", role_id = {{ file = \"FOLDER/role\" }}, secret_id = {{ file = \"FOLDER/secret\" }} }} }}\n",
+        server.address,
+        server.ca_pem_path.display()
+    )
+}
+
+/// A secret id of that role.
+fn secret_id(server: &VaultServer, mount: &str) -> String {
+    let issued = server.must("POST", &format!("auth/{mount}/role/keyward/secret-id"), Some(json!({}))).unwrap();
+    issued["data"]["secret_id"].as_str().unwrap().to_owned()
 }
 
 /// An AppRole mount with one role: (mount, role id).
