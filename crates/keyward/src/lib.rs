@@ -7,6 +7,7 @@ pub mod assembly;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod consumers;
 pub mod daemon;
 pub mod metrics;
 pub mod ports;

@@ -1,7 +1,9 @@
 //! Rotations by the whole: kill -9 in the middle, two actors at once, nothing shown.
 
+use crate::world::{Ended, edit};
 use keyward_harness::{Shop, Signal, Wishes, servers, wait_until};
 use serde_json::Value;
+use std::fs;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(40);
@@ -26,6 +28,25 @@ fn every_kind_is_rotated_without_a_daemon_too() {
     let log = servers().postgres().log().unwrap();
     let password = shop.published("shop/legacy").unwrap()["password"].as_str().unwrap().to_owned();
     assert!(!log.contains(&password), "PostgreSQL's log shows a password");
+}
+
+/// Without a daemon nobody else would.
+#[test]
+fn consumers_are_told_of_a_new_value_where_no_daemon_runs() {
+    let shop = shop();
+    let told = shop.path("told");
+    let tell = format!("echo \"$KEYWARD_SECRET $KEYWARD_NUMBER\" >> '{}'", told.display());
+    let webhook = "issuer = \"self\"\n";
+    edit(&shop, webhook, &format!("{webhook}notify = [{{ exec = [\"/bin/sh\", \"-c\", {tell:?}] }}, {{ exec = [\"/bin/false\"] }}]\n"));
+    let ended: Ended = shop.run(&["rotate", "webhook-token", "--alone"]).unwrap().into();
+    // It is proved and published, whoever does not hear of it.
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.error().contains("telling its consumers failed: /bin/false") && ended.err.contains("have them read it again"),
+        "{ended:?}"
+    );
+    let number = shop.record("webhook-token").unwrap()["number"].clone();
+    assert_eq!(fs::read_to_string(told).unwrap(), format!("webhook-token {number}\n"));
 }
 
 /// The database was changed and the store was not: Vault lost root passwords so (vault#6042), Conjur's rotators can still.

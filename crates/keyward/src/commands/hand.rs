@@ -5,6 +5,7 @@ use super::daemon_client::{Daemon, person};
 use super::output::{self, Output};
 use super::stop::{self, Stop};
 use crate::config::{Config, Environment};
+use crate::consumers;
 use crate::daemon::control::{Answer, Said, Words};
 use crate::daemon::observer::Progress;
 use crate::daemon::requests::{self, Finding, Refusal};
@@ -241,5 +242,13 @@ async fn carry_out(alone: &Alone, name: &str, (stored, work): (Stored, Work), mu
     while let Ok(step) = progress.try_recv() {
         each(&step);
     }
-    Ok(Said::Result(outcome.as_ref().map_or_else(|| Answer::word(quiet), Answer::of)))
+    let Some(outcome) = outcome else { return Ok(Said::Result(Answer::word(quiet))) };
+    let failures = consumers::tell(managed, &outcome).await.unwrap_or_default();
+    if !failures.is_empty() {
+        let why = failures.join("; ");
+        output::note(&format!(
+            "keyward: {name} was rotated and proved, but telling its consumers failed: {why}; have them read it again, where they read only when told"
+        ));
+    }
+    Ok(Said::Result(Answer::of(&outcome)))
 }

@@ -2,6 +2,7 @@
 
 use super::shared::{Live, Shared};
 use crate::assembly::Managed;
+use crate::consumers;
 use crate::metrics::families as f;
 use jiff::{SignedDuration, Timestamp};
 use keyward_alert::{Account, Alert, Severity};
@@ -10,8 +11,6 @@ use keyward_engine::{Ask, Class, Failure, Outcome, Truth};
 use keyward_rotation::saga::{End, State};
 use keyward_rotation::table::Step;
 use keyward_store::Rotation;
-use keyward_targets::notify::Published;
-use std::time::Duration;
 
 /// The outcome's word in metrics and history.
 pub fn outcome_word(end: End) -> &'static str {
@@ -101,17 +100,11 @@ async fn hold(live: &Live, managed: &Managed, outcome: &Outcome) {
     }
 }
 
-/// Tells consumers that there is a new value. A failure here is told, and never rolls back: the value is proved.
+/// Tells consumers that there is a new value. A failure here is told, and never rolls back.
 async fn notify(shared: &Shared, managed: &Managed, outcome: &Outcome) {
+    let Some(failures) = consumers::tell(managed, outcome).await else { return };
     let name = &managed.spec.name;
-    let published = Published { secret: name.clone(), rotation: outcome.rotation.clone(), number: outcome.number };
     let key = format!("notify-failed/{name}");
-    let mut failures = Vec::new();
-    for way in &managed.config.notify {
-        if let Err(error) = way.tell(&published, NOTIFY).await {
-            failures.push(error.to_string());
-        }
-    }
     if failures.is_empty() {
         shared.alerts.resolve(key, "its consumers were told");
         return;
@@ -132,9 +125,6 @@ async fn notify(shared: &Shared, managed: &Managed, outcome: &Outcome) {
         passes_after: None,
     });
 }
-
-/// How long telling one consumer may take.
-const NOTIFY: Duration = Duration::from_secs(30);
 
 fn count(shared: &Shared, managed: &Managed, outcome: &Outcome, started: Timestamp) {
     let (name, class) = (managed.spec.name.as_str(), managed.config.class.as_str());
