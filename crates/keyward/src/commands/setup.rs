@@ -3,10 +3,11 @@
 use super::alone::{Alone, unknown};
 use super::daemon_client::Daemon;
 use super::output::{self, Output};
+use super::stop;
 use crate::cli::Exit;
 use crate::config::{Admin, Config, Environment};
 use crate::daemon::telling;
-use crate::ports::POSTGRES_LIMIT;
+use crate::ports::{POSTGRES_LIMIT, admin_failure};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use keyward_targets::postgres::{self as target, Installed};
@@ -88,23 +89,34 @@ pub async fn init_postgres(config: Config, environment: &Environment, names: &[S
     }
     let needs_vault = admins.iter().any(|(_, admin)| matches!(admin.password, crate::config::SecretRef::Vault { .. }));
     let alone = if needs_vault { Alone::log_in(config, environment).await? } else { Alone::offline(config, environment)? };
-    let mut results = Vec::new();
+    let (mut results, mut failed) = (Vec::new(), None);
     for (name, admin) in admins {
-        let password =
-            alone.live.resolver.resolve(&admin.password).await.with_context(|| format!("the administrator's password of {name}"))?;
-        let client = target::Admin::new(admin.url.clone(), password, POSTGRES_LIMIT)?;
-        let installed = client.install().await.with_context(|| format!("installing the fence for {name}"))?;
-        results.push((name, installed));
-    }
-    for (name, installed) in &results {
-        if out == Output::Text {
-            output::line(&format!("{name}: the fence is {}", word(*installed)));
+        let fence = match install(&alone, &name, admin).await {
+            Ok(installed) => word(installed),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        };
+        // Said at once: the next one may fail, or be broken off.
+        match out {
+            Output::Text => output::line(&format!("{name}: the fence is {fence}")),
+            Output::Json => stop::did(format!("{name}: the fence is {fence}")),
         }
+        results.push(serde_json::json!({ "secret": name, "fence": fence }));
     }
-    if out == Output::Json {
-        output::json(&results.iter().map(|(n, i)| serde_json::json!({ "secret": n, "fence": word(*i) })).collect::<Vec<_>>());
+    if out == Output::Json && !results.is_empty() {
+        output::json(&results);
     }
-    Ok(Exit::Ok)
+    failed.map_or(Ok(Exit::Ok), Err)
+}
+
+/// Installs the fence where this secret's users are.
+async fn install(alone: &Alone, name: &str, admin: Admin) -> Result<Installed> {
+    let password = alone.live.resolver.resolve(&admin.password).await.with_context(|| format!("the administrator's password of {name}"))?;
+    let client = target::Admin::new(admin.url, password, POSTGRES_LIMIT)?;
+    let installed = client.install().await.map_err(|error| admin_failure(&error));
+    installed.with_context(|| format!("installing the fence for {name}"))
 }
 
 fn word(installed: Installed) -> &'static str {

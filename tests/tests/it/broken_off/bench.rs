@@ -132,7 +132,7 @@ impl<'v> Bench<'v> {
 }
 
 /// Whether a process has ended. Whoever started it may not have asked yet.
-fn is_over(pid: i32) -> bool {
+pub fn is_over(pid: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }

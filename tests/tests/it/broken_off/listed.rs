@@ -35,7 +35,7 @@ pub const LOOKING: [&str; 24] = [
 /// Commands that change something and are broken off elsewhere, or by nothing, and where or why.
 pub const ELSEWHERE: [(&str, &str); 10] = [
     ("init", "`vault_is_set_up_whatever_is_broken_off`"),
-    ("init postgres", "one statement in one transaction of PostgreSQL: it is done or not, and the second run says unchanged"),
+    ("init postgres", "`a_fence_is_there_or_not_wherever_its_command_is_broken_off`"),
     ("unseal", "`vault_is_set_up_whatever_is_broken_off`"),
     ("restore", "`vault_is_set_up_whatever_is_broken_off`"),
     ("serve", "the daemon: the crash matrix"),

@@ -4,6 +4,7 @@
 mod bench;
 mod cases;
 mod listed;
+mod postgres;
 mod server;
 
 use crate::init_world::{World, changes, set_up_through};
