@@ -1,6 +1,7 @@
 //! `keyward token` and `keyward approle`: made, handed over without being seen, looked up, renewed, ended.
 
 use crate::init_world::World;
+use crate::world::Ended;
 use keyward_harness::{VaultOptions, VaultServer, servers, unique};
 use serde_json::{Value, json};
 use std::fs;
@@ -198,4 +199,31 @@ fn a_role_is_made_once_and_gets_another_secret_id_that_logs_in() {
     assert_eq!(unwrapped.0, 200);
     let ended = world.run(&["approle", "create", &role, "--mount", &mount, "--policy", "root"]);
     assert!(ended.error().contains("cannot have the policy root"), "{ended:?}");
+}
+
+#[test]
+fn ones_own_token_is_ended_and_a_second_time_it_is_said_to_be_dead() {
+    let (world, policy) = world_with_policy();
+    let file = world.path("own");
+    let made = world.json(&["token", "create", "--policy", &policy, "--policy", "default", "--to", file.to_str().unwrap()]);
+    assert_eq!(made.0, Some(0), "{:#}", made.1);
+    let own = |arguments: &[&str]| {
+        let mut command = world.command(&[arguments, &["--output", "json"]].concat());
+        let ended: Ended = command.env("VAULT_TOKEN", fs::read_to_string(&file).unwrap().trim()).output().unwrap().into();
+        let answer = serde_json::from_str(&ended.out).unwrap_or(Value::Null);
+        (ended, answer)
+    };
+    let (ended, found) = own(&["token", "lookup", "--self"]);
+    assert_eq!((ended.code, &found["policies"]), (Some(0), &json!(["default", policy])), "what was asked for by name: {ended:?}");
+    let (ended, renewed) = own(&["token", "renew", "--self"]);
+    assert_eq!((ended.code, &renewed["accessor"]), (Some(0), &made.1["accessor"]), "{ended:?}");
+    let (ended, revoked) = own(&["token", "revoke", "--self"]);
+    assert_eq!(
+        (ended.code, &revoked["changed"], &revoked["accessor"]),
+        (Some(0), &json!("token revoked"), &made.1["accessor"]),
+        "{ended:?}"
+    );
+    // Whoever has only a dead token cannot log in to hear more than that.
+    let (ended, _) = own(&["token", "revoke", "--self"]);
+    assert!(ended.code == Some(77) && ended.error().contains("invalid token"), "{ended:?}");
 }

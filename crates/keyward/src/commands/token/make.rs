@@ -41,6 +41,8 @@ pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         ttl: wish.ttl,
         orphan: !wish.child,
         display_name: wish.name.clone(),
+        // Where it is declined, Vault takes it out even of what was asked for by name.
+        with_default_policy: wish.policy.iter().any(|policy| policy == "default"),
         meta: label.metadata(),
         ..NewToken::default()
     };
