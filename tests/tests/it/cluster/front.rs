@@ -15,7 +15,7 @@ pub struct Front<'a> {
 
 impl<'a> Front<'a> {
     pub fn haproxy(cluster: &'a Cluster) -> Self {
-        let port = free_port().unwrap();
+        let port = cluster.front;
         let mut replaced = vec![
             ("bind :8200".to_owned(), format!("bind 127.0.0.1:{port}")),
             ("/etc/haproxy/vault-ca.pem".to_owned(), cluster.path("tls/ca.pem").display().to_string()),

@@ -3,6 +3,7 @@
 
 mod front;
 mod nodes;
+mod restored;
 mod rotating;
 
 use crate::world::{LONG, becomes_ready, edit, mail, status, stop};
@@ -58,7 +59,7 @@ fn a_cluster_behind_haproxy_loses_its_leader_and_more_and_rotation_goes_on() {
         scope.spawn(|| rotating.run(&shop, &{ ends }));
         let world = World { cluster: &cluster, haproxy: &haproxy, nginx: &nginx, shop: &shop, smtp: &smtp, rotating: &rotating };
         world.a_standby_is_told_from_the_active_node();
-        Cluster::wait_for_votes(&through);
+        cluster.wait_for_votes(&through);
         let gone = world.the_leader_is_killed();
         world.it_comes_back_sealed(gone);
         let removed = world.a_standby_is_removed();

@@ -1,9 +1,11 @@
 //! Three real Vaults from the files that are shipped, with this machine's folders and ports in the places of the example's.
 
+use crate::documents::page::blocks;
 use crate::world::{Ended, LONG};
 use keyward_harness::{Process, Stop, VaultServer, free_port, keyward_binary, vault_binary, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -36,10 +38,15 @@ pub struct Node {
     process: Mutex<Option<Process>>,
 }
 
+/// The page that says how they are set up.
+const PAGE: &str = "docs/cluster.md";
+
 /// All three, their certificates, and the people who hold the shares.
 pub struct Cluster {
     dir: TempDir,
     pub nodes: [Node; 3],
+    /// Where the load balancer of the page's configuration listens, once there is one.
+    pub front: u16,
 }
 
 impl Cluster {
@@ -51,12 +58,13 @@ impl Cluster {
             cluster: free_port().unwrap(),
             process: Mutex::default(),
         };
-        let cluster = Self { dir: tempfile::tempdir().unwrap(), nodes: [1, 2, 3].map(node) };
-        fs::write(cluster.path("keyward.toml"), cluster.configuration()).unwrap();
-        for node in &cluster.nodes {
-            let (name, folder) = (node.host(), cluster.path("tls").display().to_string());
-            cluster.must(&["tls", "issue", &name, "--dns", "vault.example.com", "--folder", &folder]);
-        }
+        let cluster = Self { dir: tempfile::tempdir().unwrap(), nodes: [1, 2, 3].map(node), front: free_port().unwrap() };
+        fs::create_dir(cluster.path("bin")).unwrap();
+        symlink(keyward_binary(), cluster.path("bin/keyward")).unwrap();
+        symlink(vault_binary().unwrap(), cluster.path("bin/vault")).unwrap();
+        let configuration = format!("state_dir = \"{}\"\n{}", cluster.path("state").display(), cluster.of_page("toml", "[[vault.node]]"));
+        fs::write(cluster.path("keyward.toml"), configuration).unwrap();
+        cluster.type_in("keyward tls issue", "");
         for (number, file) in FILES.iter().enumerate() {
             fs::write(cluster.path(&cluster.nodes[number].file()), cluster.server_file(file, number)).unwrap();
         }
@@ -67,10 +75,39 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
-    fn configuration(&self) -> String {
-        let (dir, ca) = (self.dir.path().display(), self.path("tls/ca.pem"));
-        let first = self.nodes[0].address();
-        format!("state_dir = \"{dir}/state\"\n[vault]\naddress = \"{first}\"\nca_cert = \"{}\"\n{}", ca.display(), self.tables())
+    /// A block of the page, with this place's names for the example's.
+    fn of_page(&self, language: &str, holds: &str) -> String {
+        let block = blocks(PAGE).into_iter().find(|block| block.language == language && block.text.contains(holds));
+        let mut text = block.unwrap_or_else(|| panic!("{PAGE} has no {language} block with {holds}")).text;
+        for node in &self.nodes {
+            text = text.replace(&format!("https://{}:8200", node.host()), &node.address());
+        }
+        text.replace("https://vault.example.com:8200", &format!("https://127.0.0.1:{}", self.front))
+            .replace("/etc/keyward/vault-ca.pem", &self.path("tls/ca.pem").display().to_string())
+            .replace("/var/log/vault/audit.log", &self.path("audit.log").display().to_string())
+            .replace("/media/usb/vault-tls", &self.path("tls").display().to_string())
+            .replace("/media/usb/vault", &self.path("shares").display().to_string())
+    }
+
+    /// Types a block of commands as the page has it, with this on standard input; it must end well. What was printed.
+    pub fn type_in(&self, holds: &str, input: &str) -> String {
+        let text = self.of_page("sh", holds);
+        let ended = self.shell(&text, input);
+        assert_eq!(ended.code, Some(0), "{text}{ended:?}");
+        ended.out
+    }
+
+    /// Types commands, as whoever holds the root token once there is one.
+    pub fn shell(&self, text: &str, input: &str) -> Ended {
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", text]).current_dir(self.dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env_clear().env("HOME", self.dir.path()).env("KEYWARD_CONFIG", self.path("keyward.toml"));
+        command.env("PATH", format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap()));
+        command.env("VAULT_ADDR", format!("https://127.0.0.1:{}", self.front)).env("VAULT_CACERT", self.path("tls/ca.pem"));
+        if let Ok(root) = fs::read_to_string(self.path("shares/root-token")) {
+            command.env("VAULT_TOKEN", root.trim());
+        }
+        Ended::with_input(command, input)
     }
 
     /// The nodes, as they stand in Keyward's configuration.
@@ -117,8 +154,7 @@ impl Cluster {
 
     /// Initialises the first node: the others join it.
     pub fn initialise(&self) {
-        let shares = self.path("shares").display().to_string();
-        self.must(&["--address", &self.nodes[0].address(), "init", "--initialise", "--shares-to", &shares]);
+        self.type_in("init --initialise", "");
     }
 
     /// What holders of shares type into `keyward unseal`.
@@ -137,12 +173,11 @@ impl Cluster {
 
     /// The shares are given to whichever node is sealed; it is open afterwards.
     pub fn unseal(&self) {
-        let ended = Ended::with_input(self.command(&["unseal"]), &self.shares());
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        self.type_in("keyward unseal", &self.shares());
     }
 
     /// All nodes vote: only then one may be missed. A node that joins gets its vote after a while, by default of ten seconds.
-    pub fn wait_for_votes(through: &VaultServer) {
+    pub fn wait_for_votes(&self, through: &VaultServer) {
         let sooner = json!({ "server_stabilization_time": "2s" });
         through.must("POST", "sys/storage/raft/autopilot/configuration", Some(sooner)).unwrap();
         wait_until("three votes", LONG, || {
@@ -150,6 +185,8 @@ impl Cluster {
             let servers = answer.pointer("/data/config/servers")?.as_array()?;
             (servers.iter().filter(|server| server["voter"] == true).count() == 3).then_some(())
         });
+        let said = self.type_in("list-peers", "");
+        assert_eq!(said.lines().filter(|line| line.trim_end().ends_with("true")).count(), 3, "{said}");
     }
 
     /// A node, asked itself.
@@ -177,13 +214,6 @@ impl Cluster {
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments))
-    }
-
-    /// A command that must end well; its answer for programs.
-    fn must(&self, arguments: &[&str]) -> Value {
-        let ended = self.run(&[arguments, &["--output", "json"]].concat());
-        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
-        serde_json::from_str(&ended.out).unwrap()
     }
 }
 

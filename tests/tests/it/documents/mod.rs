@@ -1,8 +1,9 @@
-//! The commands of the README and of the runbooks, typed into a shell as they stand there, against real servers.
+//! The commands of the README, of the page on backups, and of the runbooks, typed into a shell as they stand there, against real servers.
 //!
 //! One Vault, one life: it is set up as the README says, and then one trouble after the other befalls it.
 
-mod page;
+mod backup;
+pub mod page;
 mod place;
 mod readme;
 mod runbooks;
@@ -10,7 +11,7 @@ mod runbooks;
 use place::Place;
 
 #[test]
-fn the_readme_and_the_runbooks_do_what_they_say() {
+fn the_pages_do_what_they_say() {
     let mut place = Place::new();
     if !place.is_vault() {
         // OpenBao's own tool is called otherwise, and takes its audit devices from a file.
@@ -23,6 +24,7 @@ fn the_readme_and_the_runbooks_do_what_they_say() {
     runbooks::audit_device_gone(&place);
     runbooks::lost_shares(&mut place);
     runbooks::corruption(&mut place, &shop);
+    backup::follow(&place, &shop);
     runbooks::lost_root_token(&mut place);
 }
 

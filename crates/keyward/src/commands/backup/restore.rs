@@ -15,7 +15,7 @@ use crate::config::{Config, Environment};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
-use keyward_vault::{Client, Kind, Mark, Upload};
+use keyward_vault::{Client, Kind, Mark, SealStatus, Upload};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ Examples:
 const PIECE: usize = 1 << 18;
 /// How long Vault may take to put it in place after it has taken it.
 const SETTLE: Duration = Duration::from_mins(5);
+/// How long the other nodes may take to be sealed once one is.
+const OTHERS: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// `restore`.
@@ -87,11 +89,14 @@ pub async fn run(config: &Config, environment: &Environment, wish: Restore, out:
         Agreement::NobodyToAsk => return Ok(Exit::Usage),
     }
     let mut stop = Stop::listen()?;
-    let back = back(&client, &server.address, &wish.file, identities, &archive, wish.force, config.backup.limit);
     let lost = "Vault restores only what it was given whole; `keyward status` and its log say how it is";
-    let after = stop.unless_asked(lost, back).await?;
-    let counts =
-        if after == After::Sealed { stop.unless_asked(lost, async { Ok(counted(&client, &server.address).await) }).await? } else { None };
+    let done = async {
+        let mark = sent(&client, &server.address, &wish.file, identities, &archive, wish.force, config.backup.limit).await?;
+        let after = settled(&client, mark.as_ref(), &server.nodes).await;
+        let counts = if after == After::Sealed { counted(&client, &server.nodes, archive.opens_with).await } else { None };
+        Ok((after, counts))
+    };
+    let (after, counts) = stop.unless_asked(lost, done).await?;
     Ok(say(&Told { wish: &wish, archive: &archive, server: &server, after, counts }, out))
 }
 
@@ -104,11 +109,11 @@ pub async fn checked(file: &Path, identities: &Arc<Identities>) -> Result<Archiv
     tokio::task::spawn_blocking(move || source::check(&file, &identities)).await.context("the check ended abnormally")?
 }
 
-/// Sends a backup to a node and waits until it is in place.
+/// Sends a backup to a node. What was written right before, to be seen to be gone; `None` where it could not be.
 ///
 /// # Errors
 /// Vault's refusal.
-pub async fn back(
+pub async fn sent(
     client: &Client,
     node: &str,
     file: &Path,
@@ -116,7 +121,7 @@ pub async fn back(
     archive: &Archive,
     force: bool,
     limit: Duration,
-) -> Result<After> {
+) -> Result<Option<Mark>> {
     let mark = client.mark(&format!("keyward-restore-{}", fresh_label()?)).await.ok();
     let (to, pieces) = mpsc::channel(8);
     let file = file.to_owned();
@@ -130,7 +135,7 @@ pub async fn back(
         reader.await.context("reading the backup ended abnormally")??;
         return Err(if error.says_other_key() { foreign().into() } else { error.into() });
     }
-    Ok(settled(client, mark.as_ref()).await)
+    Ok(mark)
 }
 
 fn foreign() -> Declined {
@@ -163,33 +168,53 @@ fn read_all(file: &Path, identities: &Identities, to: &mpsc::Sender<std::io::Res
     }
 }
 
-/// Waits until what was written right before the restore is gone: then everything is as in the backup.
-async fn settled(client: &Client, mark: Option<&Mark>) -> After {
+/// Waits until what was written right before the restore is gone: then everything is as in the backup. Or until the nodes are sealed by it:
+/// what stands before them does not answer then.
+pub async fn settled(client: &Client, mark: Option<&Mark>, nodes: &[String]) -> After {
     let Some(mark) = mark else { return After::Unknown };
     let began = Instant::now();
     while began.elapsed() < SETTLE {
         match client.is_marked(mark).await {
             Ok(false) => return After::Open,
             Err(error) if error.kind == Kind::Sealed => return After::Sealed,
+            Ok(true) => {}
             // It does not answer while it changes over.
-            Ok(true) | Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => {
+                let states = states(client, nodes).await;
+                if !states.is_empty() && states.iter().all(|state| state.sealed) {
+                    return After::Sealed;
+                }
+            }
         }
+        tokio::time::sleep(PAUSE).await;
     }
     After::Unknown
 }
 
-/// By which numbers a node that has just been sealed counts shares: those of its former key, if anybody asked for them before. `None`
-/// where it does not answer.
-async fn counted(client: &Client, node: &str) -> Option<Split> {
+/// By which numbers the nodes that the restore has sealed count shares: those of their former key, if anybody asked for them before; where
+/// they differ from those of the backup on one node, by that one's. `None` where none answers.
+async fn counted(client: &Client, nodes: &[String], of_backup: Option<Split>) -> Option<Split> {
     let began = Instant::now();
-    while began.elapsed() < SETTLE {
-        match client.seal_status(node).await {
-            Ok(status) if status.sealed => return Some(server::split(&status)),
-            // It is on its way there.
-            Ok(_) | Err(_) => tokio::time::sleep(PAUSE).await,
+    loop {
+        let states = states(client, nodes).await;
+        let are_all = !states.is_empty() && states.iter().all(|state| state.sealed);
+        if are_all || began.elapsed() > OTHERS {
+            let mut counts = states.iter().filter(|state| state.sealed).map(server::split);
+            let first = counts.next();
+            return counts.chain(first).find(|split| Some(*split) != of_backup).or(first);
         }
+        // The others are on their way there.
+        tokio::time::sleep(PAUSE).await;
     }
-    None
+}
+
+/// What those nodes say of themselves that answer.
+async fn states(client: &Client, nodes: &[String]) -> Vec<SealStatus> {
+    let mut states = Vec::new();
+    for node in nodes {
+        states.extend(client.seal_status(node).await.ok());
+    }
+    states
 }
 
 fn warning(wish: &Restore, archive: &Archive, server: &Server) -> String {

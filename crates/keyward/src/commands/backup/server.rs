@@ -17,6 +17,8 @@ pub struct Server {
     pub cluster: Option<String>,
     /// The shares that open it.
     pub opens_with: Split,
+    /// Every node that is configured, by its own address: whatever stands before them leads to none that is sealed.
+    pub nodes: Vec<String>,
 }
 
 /// A session of whoever asks, and the active node, which has snapshots.
@@ -31,7 +33,11 @@ pub async fn open(config: &Config, environment: &Environment) -> Result<(Client,
     let (address, cluster) = active(config, &client).await?;
     let status = client.seal_status(&address).await?;
     demand_raft(&address, &status.storage)?;
-    Ok((client, Server { address, cluster, opens_with: split(&status) }))
+    let mut nodes: Vec<String> = config.vault.nodes.iter().map(|node| plain_address(&node.url)).collect();
+    if nodes.is_empty() {
+        nodes.push(address.clone());
+    }
+    Ok((client, Server { address, cluster, opens_with: split(&status), nodes }))
 }
 
 /// Into how many shares a node says that its key is split.

@@ -63,7 +63,8 @@ pub async fn run(config: &Config, environment: &Environment, wish: Inside, out: 
     let mut told = Report { file: wish.file.clone(), enclosed: wish.enclosed, index: archive.index, ..Report::default() };
     let mut server = Throwaway::start(&wish.folder, &wish.vault, wish.enclosed).await?;
     let address = server.client.address().to_owned();
-    let after = restore::back(&server.client, &address, &wish.file, identities, &archive, true, config.backup.limit).await?;
+    let mark = restore::sent(&server.client, &address, &wish.file, identities, &archive, true, config.backup.limit).await?;
+    let after = restore::settled(&server.client, mark.as_ref(), std::slice::from_ref(&address)).await;
     if after != After::Sealed {
         bail!("the drill's server took the backup, and is not sealed by it as it should be");
     }
