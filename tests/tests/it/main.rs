@@ -45,6 +45,7 @@ mod redis;
 mod reload;
 mod rotation;
 mod secret;
+mod terminal;
 mod tls;
 mod tokens;
 mod unready;

@@ -28,9 +28,12 @@ pub fn ask(question: &str, yes: bool) -> Result<Agreement> {
         output::note("keyward: nobody can be asked here, because standard input is no terminal; nothing was done: say --yes to do it");
         return Ok(Agreement::NobodyToAsk);
     }
-    let _ = write!(std::io::stderr(), "{question} Type yes to go on: ");
     let mut line = String::new();
-    stop::while_reading(|| stdin.lock().read_line(&mut line)).context("cannot read from the terminal")?;
+    let read = stop::while_reading(|| {
+        let _ = write!(std::io::stderr(), "{question} Type yes to go on: ");
+        stdin.lock().read_line(&mut line)
+    });
+    read.context("cannot read from the terminal")?;
     if line.trim() == "yes" {
         return Ok(Agreement::Yes);
     }

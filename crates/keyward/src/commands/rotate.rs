@@ -194,12 +194,15 @@ pub(super) fn hidden_or_nothing(prompt: &str) -> Result<Option<Secret>> {
     let before = tcgetattr(&stdin).context("cannot read the terminal's settings")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
-    let _ = write!(std::io::stderr(), "{prompt}");
     stop::terminal(Some(before.clone()));
     let restore = Restore(&stdin, before);
+    // Before the prompt: whoever sees it may type at once.
     tcsetattr(&stdin, OptionalActions::Now, &silent).context("cannot switch the terminal's echo off")?;
     let mut text = Zeroizing::new(String::new());
-    let read = stop::while_reading(|| stdin.read_line(&mut text));
+    let read = stop::while_reading(|| {
+        let _ = write!(std::io::stderr(), "{prompt}");
+        stdin.read_line(&mut text)
+    });
     drop(restore);
     read.context("cannot read from the terminal")?;
     let text = text.trim_end_matches(['\n', '\r']);
