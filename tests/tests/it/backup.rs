@@ -328,6 +328,10 @@ fn a_drill_that_is_broken_off_leaves_nothing_behind() {
         sealed.then_some(Some(folder))
     });
     if let Some(folder) = server {
+        let below = below(child.id());
+        let server = below.iter().find(|(words, _)| words.contains("\0server\0"));
+        let (_, variables) = server.unwrap_or_else(|| panic!("the server was not looked at: {below:?}"));
+        assert!(!variables.contains(&desk.token) && below.iter().all(|(words, _)| !words.contains(&desk.token)), "the token stands there");
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!(ended.code, Some(75), "{ended:?}");
@@ -336,6 +340,19 @@ fn a_drill_that_is_broken_off_leaves_nothing_behind() {
         wait_until("the end of all that ran in the cell", LONG, || (!runs(&name)).then_some(()));
     }
     drop(shares);
+}
+
+/// The command line and the environment of everything below a process.
+fn below(parent: u32) -> Vec<(String, String)> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |pid: &u32| {
+        // `pid (name) state parent …`; the name may hold anything.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok()) == Some(parent)
+    };
+    let read = |pid: u32, what: &str| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default()).into_owned();
+    let children = processes.filter(is_child).collect::<Vec<_>>();
+    children.into_iter().flat_map(|pid| [vec![(read(pid, "cmdline"), read(pid, "environ"))], below(pid)].concat()).collect()
 }
 
 /// Whether a process names this on its command line.

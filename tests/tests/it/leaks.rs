@@ -1,6 +1,7 @@
 //! Every shop looks for secret values when it closes; this shows that it would find one.
 
 use crate::backup::Desk;
+use crate::world_of_vault::append;
 use keyward_harness::{Shop, Wishes, servers};
 use serde_json::Value;
 use std::fs;
@@ -40,6 +41,57 @@ fn a_program_that_keyward_starts_gets_no_token_in_its_words_nor_in_its_environme
     let seen = String::from_utf8_lossy(&fs::read(seen).unwrap()).into_owned();
     assert!(seen.contains("copy") && seen.contains("backup"), "it was looked at: {seen}");
     assert!(!seen.contains(&token), "the token stands there");
+}
+
+/// Makes keys, and is told of new ones; notes its own words and variables, and the words of whoever started it.
+const PROVIDER: &str = r#"#!/usr/bin/env python3
+import json, os, secrets, sys
+folder = sys.argv[1]
+with open(folder + "/seen", "ab") as seen:
+    for place in ("self/cmdline", "self/environ", f"{os.getppid()}/cmdline"):
+        with open("/proc/" + place, "rb") as file:
+            seen.write(file.read() + b"\n")
+if sys.argv[2:] == ["was-told"]:
+    sys.exit(0)
+asked, store = json.load(sys.stdin), folder + "/keys.json"
+keys = json.load(open(store)) if os.path.exists(store) else {}
+if asked["do"] == "create":
+    name = f"key-{len(keys)}"
+    keys[name] = {"label": asked["label"], "value": secrets.token_hex(16)}
+    answer = {"id": name, "values": {"value": keys[name]["value"]}}
+elif asked["do"] == "verify":
+    answer = {"accepted": any(key["value"] == asked["values"]["value"] for key in keys.values())}
+elif asked["do"] == "list":
+    answer = {"ids": [name for name, key in keys.items() if key["label"] == asked["label"]]}
+else:
+    keys.pop(asked["id"], None)
+    answer = {"gone": True}
+json.dump(keys, open(store, "w"))
+print(json.dumps(answer))
+"#;
+
+#[test]
+fn a_program_that_makes_or_takes_a_value_finds_none_in_its_words_nor_in_its_environment() {
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("provider");
+    fs::write(&program, PROVIDER).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let shop = Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes::default()).unwrap();
+    let (kv, at, folder) = (&shop.kv, program.display(), place.path().display());
+    let secret = format!(
+        "[[secret]]\nname = \"issued\"\nclass = \"api-key\"\nkind = \"exec\"\npath = \"{kv}/shop/issued\"\nenv = [\"PATH\"]\n\
+         program = [\"{at}\", \"{folder}\"]\nset = {{ api_key = \"{{value}}\", id = \"{{id}}\" }}\n\
+         notify = [{{ exec = [\"{at}\", \"{folder}\", \"was-told\"] }}]\n"
+    );
+    append(&shop, &secret);
+    shop.must(&["rotate", "issued", "--alone"]).unwrap();
+    let seen = String::from_utf8_lossy(&fs::read(place.path().join("seen")).unwrap()).into_owned();
+    assert!(seen.matches("provider").count() > 2 && seen.contains("was-told") && seen.contains("rotate\0issued"), "{seen}");
+    let values = shop.values().unwrap();
+    assert!(values.iter().any(|(name, _)| name == "shop/issued.api_key"), "there is a value to be looked for");
+    for (name, value) in &values {
+        assert!(!seen.contains(value), "{name} stands there");
+    }
 }
 
 /// Commands that change something beyond Vault say it for a program, too.
