@@ -53,7 +53,10 @@ fn a_reader_is_known_with_its_value_and_stands_in_the_report() {
     }
     drop(daemon);
     let html = shop.path("report.html");
-    shop.must(&["audit", "report", "--html", html.to_str().unwrap()]).unwrap();
+    // For a program it says all of that, and which file it made.
+    let said = shop.must(&["audit", "report", "--html", html.to_str().unwrap(), "--output", "json"]).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["written"], &said["totals"]["rotated"]), (&json!(html), &json!(1)), "{said:#}");
     let page = fs::read_to_string(&html).unwrap();
     assert!(page.contains("token-till") && page.contains("odd&#60;b&#62;name") && !page.contains("odd<b>name"));
     // Without a daemon the readers are still known, and nobody claims to see the present.

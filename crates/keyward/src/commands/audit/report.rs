@@ -50,6 +50,9 @@ pub struct Page {
     identities_unlisted: usize,
     days: Vec<Day>,
     calls: Vec<Calls>,
+    /// The file that it was written into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -219,16 +222,16 @@ pub async fn run(report: Report, config: &Config, out: Output) -> Result<Exit> {
         output::note(&format!("keyward: the period is empty: it begins at {from} and ends at {to}; write --from before --to"));
         return Ok(Exit::Usage);
     }
-    let page = gather::page(config, (from, to), now).await?;
+    let mut page = gather::page(config, (from, to), now).await?;
     if let Some(file) = &report.html {
         let html = Html { r: &page }.render().context("the report cannot be drawn")?;
         write(file, &html).with_context(|| format!("cannot write {}", file.display()))?;
-        output::note(&format!("The report is in {}.", file.display()));
+        page.written = Some(file.clone());
     }
-    match (out, report.html) {
+    match (out, &page.written) {
         (Output::Json, _) => output::json(&page),
         (Output::Text, None) => output::line(&text::page(&page)),
-        (Output::Text, Some(_)) => {}
+        (Output::Text, Some(file)) => output::note(&format!("The report is in {}.", file.display())),
     }
     Ok(Exit::Ok)
 }
