@@ -46,7 +46,8 @@ async fn a_user_sees_that_another_one_exists_and_is_connected() {
     let look = async |whom: &str| sessions_seen_by(&endpoint, &seer, &password, whom, LIMIT).await.unwrap();
     assert!(look("no such role").await.is_none());
     assert_eq!(look(&seen).await.unwrap().len(), 0);
-    assert_eq!(look(&seer).await.unwrap().len(), 1, "its own");
+    // PostgreSQL ends the sessions of the looks before a moment after their connections.
+    assert!((1..=3).contains(&look(&seer).await.unwrap().len()), "its own");
     servers().postgres().psql(&format!("DROP ROLE {seen}")).unwrap();
     assert!(look(&seen).await.is_none());
     let wrong = sessions_seen_by(&endpoint, &seer, &value(), &seen, LIMIT).await.unwrap_err();
