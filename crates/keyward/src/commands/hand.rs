@@ -94,6 +94,7 @@ impl Hand {
         match self {
             Self::Alone(alone) => by_itself(alone, name, request, each).await,
             Self::Daemon(daemon) => {
+                stop::did(format!("{name}: asked of the daemon, which goes on by itself"));
                 let mut last = None;
                 daemon
                     .ask(&request.path(name), request.body(), |said| match said {
@@ -101,7 +102,11 @@ impl Hand {
                         other => last = Some(other),
                     })
                     .await?;
-                last.context("the daemon ended its answer without a result; look at `keyward status`")
+                let said = last.context("the daemon ended its answer without a result; look at `keyward status`")?;
+                if let Said::Result(answer) = &said {
+                    stop::did_rather(format!("{name}: {}", answer.outcome));
+                }
+                Ok(said)
             }
         }
     }

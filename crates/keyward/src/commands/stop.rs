@@ -37,6 +37,12 @@ pub fn did(what: impl Into<String>) {
     DONE.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
 }
 
+/// Says otherwise what was noted last.
+pub fn did_rather(what: impl Into<String>) {
+    DONE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    did(what);
+}
+
 /// Reads from a person or a pipe, which may take for ever. Nothing is under way meanwhile, so that Ctrl-C ends the process at once.
 pub fn while_reading<T>(read: impl FnOnce() -> T) -> T {
     READING.fetch_add(1, Ordering::SeqCst);

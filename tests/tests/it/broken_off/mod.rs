@@ -3,6 +3,7 @@
 
 mod bench;
 mod cases;
+mod daemon;
 mod listed;
 mod postgres;
 mod server;
