@@ -4,10 +4,12 @@
 //! has Vault deny a call that was seen.
 
 use crate::init_world::World;
-use keyward_harness::{VaultProxy, VaultServer, servers, unique};
+use crate::world_of_vault::{dynamic_role, login};
+use keyward_harness::{Fault, Process, Stop, VaultProxy, VaultServer, free_port, servers, unique, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Stdio;
 
 struct Line {
     path: String,
@@ -96,6 +98,159 @@ fn keywards_own_policy_is_enough_and_no_line_can_go() {
     assert_eq!((code, fits["ok"].clone()), (Some(0), json!(true)), "{fits:#}");
     let says: Vec<&str> = fits["groups"][1]["findings"].as_array().unwrap().iter().map(|f| f["says"].as_str().unwrap()).collect();
     assert!(says.iter().all(|s| s.contains(" grants create on ")) && says.len() == 2, "{says:?}");
+}
+
+/// Secrets of the kinds that have Vault make what they hand out, and one whose administrator's password stands in Vault.
+fn with_what_vault_makes(world: &World) {
+    let (vault, postgres) = (servers().vault(), servers().postgres());
+    let mount = vault.database_mount(postgres);
+    let (engine, approle, elsewhere) = (&mount.path, unique("approle"), vault.kv_mount());
+    let hashed = json!({ "password_authentication": "scram-sha-256" });
+    vault.must("POST", &format!("{engine}/config/{}", mount.connection), Some(hashed)).unwrap();
+    dynamic_role(vault, &mount, "orders", "1h", "200h");
+    dynamic_role(vault, &mount, "canary", "10s", "20s");
+    vault.must("POST", &format!("sys/auth/{approle}"), Some(json!({ "type": "approle" }))).unwrap();
+    for role in ["backend", "worker"] {
+        vault.must("POST", &format!("auth/{approle}/role/{role}"), Some(json!({ "token_policies": "default" }))).unwrap();
+    }
+    vault.must("POST", &format!("sys/mounts/{}", world.transit), Some(json!({ "type": "transit" }))).unwrap();
+    vault.must("POST", &format!("{}/keys/seal", world.transit), Some(json!({ "type": "ed25519" }))).unwrap();
+    let (admin, password) = &world.admin;
+    vault.must("POST", &format!("{elsewhere}/data/admin"), Some(json!({ "data": { "password": password } }))).unwrap();
+    postgres.psql_in(&world.database, &format!("GRANT SELECT ON pg_authid TO \"{admin}\"")).unwrap();
+    if postgres.psql("SHOW server_version_num").unwrap().parse::<u32>().unwrap() >= 160_000 {
+        postgres.psql(&format!("GRANT \"{}\" TO \"{admin}\" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", mount.user)).unwrap();
+    }
+    let (kv, at) = (&world.kv, login(postgres, &mount.database));
+    let as_admin = login(postgres, &world.database).replacen("postgresql://", &format!("postgresql://{admin}@"), 1);
+    let more = format!(
+        r#"
+[http]
+listen = "127.0.0.1:{port}"
+[class.quick]
+schedule = "weekly"
+retire = "after-grace"
+grace = "1s"
+[[secret]]
+name = "lease"
+class = "quick"
+kind = "vault-dynamic-lease"
+path = "{kv}/lease"
+role = "{engine}/roles/orders"
+token_role = "{name}-lease"
+login = {{ url = "{at}" }}
+[[secret]]
+name = "engine"
+class = "quick"
+kind = "vault-root"
+connection = "{engine}/config/{connection}"
+canary = "{engine}/roles/canary"
+method = "rotate-root"
+admin = {{ url = "{as_admin}", password = {{ vault = "{elsewhere}/admin", field = "password" }} }}
+login = {{ url = "{at}" }}
+[[secret]]
+name = "app"
+class = "quick"
+kind = "approle-secret-id"
+role = "auth/{approle}/role/backend"
+path = "{kv}/app"
+wrap = "5m"
+[[secret]]
+name = "worker"
+class = "quick"
+kind = "approle-secret-id"
+role = "auth/{approle}/role/worker"
+path = "{kv}/worker"
+[[secret]]
+name = "seal"
+class = "quick"
+kind = "transit-key"
+key = "{transit}/keys/seal"
+keep_versions = 1
+[[secret]]
+name = "tokens"
+class = "quick"
+kind = "jwt-keypair"
+algorithm = "ES256"
+token_lifetime = "1s"
+cache_lifetime = "1s"
+skew = "1s"
+path = "{kv}/tokens"
+jwks = {{ path = "{kv}/tokens-public" }}
+"#,
+        port = free_port().unwrap(),
+        name = world.name,
+        connection = mount.connection,
+        transit = world.transit
+    );
+    let file = world.path("keyward.toml");
+    let role = format!("role = \"{}/static-roles/{}\"\nlogin", world.database_mount, world.static_role);
+    let copied = role.replace("\nlogin", &format!("\npath = \"{kv}/copy\"\nlogin"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&role), "{text}");
+    fs::write(&file, text.replace(&role, &copied) + &more).unwrap();
+}
+
+#[test]
+fn what_vault_itself_makes_is_allowed_for_too_and_no_line_can_go() {
+    let vault = servers().vault();
+    let proxy = VaultProxy::start(vault).unwrap();
+    let mut world = World::on(&proxy.address, vault, "");
+    with_what_vault_makes(&world);
+    set_up(&world);
+    let printed = ["keyward", "rotation", "backend"].map(|role| printed(&world, role));
+    let [(_, lines), (by_hand, hand_lines), (service, service_lines)] = &printed;
+    proxy.seen();
+    let rotate_all = |world: &World| {
+        for secret in ["lease", "engine", "app", "worker", "seal", "tokens", "reporting", "legacy", "webhook", "orders"] {
+            wait_until(secret, crate::world::LONG, || {
+                let ended = world.run(&["rotate", secret, "--alone"]);
+                assert!(matches!(ended.code, Some(0 | 75)), "{secret}: {ended:?}");
+                (ended.code == Some(0)).then_some(())
+            });
+        }
+    };
+    // Twice: the second time ends what the first one left.
+    world.use_token("");
+    rotate_all(&world);
+    rotate_all(&world);
+    // Where the answer was lost, what was made is found among all.
+    let call = lines.iter().find_map(|line| line.path.strip_suffix("/worker/secret-id/lookup")).unwrap();
+    proxy.plan(&format!("POST {call}/worker/secret-id"), 0, 0, Fault::AnswerLost);
+    wait_until("an answer to be lost", crate::world::LONG, || {
+        world.run(&["rotate", "worker", "--alone"]);
+        proxy.has_happened().then_some(())
+    });
+    let check = world.run(&["check"]);
+    assert!(["! the", "✗ the"].iter().all(|mark| !check.out.contains(&format!("{mark} token may not"))), "{check:?}");
+    let mut seen: BTreeSet<String> = proxy.seen().into_iter().collect();
+    // The daemon keeps the lease alive, ends what the rotations left, and closes the old versions of the key.
+    let mut serve = world.command(&["serve"]);
+    serve.stdout(Stdio::null()).stderr(Stdio::null());
+    let daemon = Process::start("keyward", serve, Stop::Terminate).unwrap();
+    let besides =
+        ["auth/token/renew-accessor", "auth/token/revoke-accessor", "sys/leases/renew", "secret-id-accessor/destroy", "seal/config"];
+    wait_until("what the daemon does besides", crate::world::LONG, || {
+        seen.extend(proxy.seen());
+        besides.iter().all(|call| seen.iter().any(|seen| seen.ends_with(call))).then_some(())
+    });
+    drop(daemon);
+    // And what it does at two thirds of an hour.
+    seen.insert("POST auth/token/renew-self".to_owned());
+    none_can_go(vault, lines, &seen);
+
+    world.use_token(&vault.token(by_hand, Value::Null));
+    rotate_all(&world);
+    let missing: Vec<&str> =
+        hand_lines.iter().map(|line| line.path.as_str()).filter(|path| !lines.iter().any(|line| line.path == *path)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+
+    let token = vault.token(service, Value::Null);
+    for line in service_lines {
+        let method = if line.stanza.contains("update") { "POST" } else { "GET" };
+        let (status, answer) = vault.api_as(&token, method, &line.path, (method == "POST").then(|| json!({}))).unwrap();
+        assert_ne!(status, 403, "{}: {answer}", line.path);
+    }
 }
 
 #[test]

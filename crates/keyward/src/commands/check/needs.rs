@@ -128,7 +128,10 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
         KindConfig::ApproleSecretId(k) => {
             let role = format!("auth/{}/role/{}", k.mount, k.role);
             all.add(&role, &["read"], &format!("to see the settings of {name}"));
-            all.add(&format!("{role}/secret-id/lookup"), &["update"], &format!("to prove {name}"));
+            // One that is published wrapped alone is known here by its accessor only.
+            if k.wrap.is_none() || k.file.is_some() {
+                all.add(&format!("{role}/secret-id/lookup"), &["update"], &format!("to prove {name}"));
+            }
             all.add(&format!("{role}/secret-id-accessor/lookup"), &["update"], &format!("to prove {name} and to find its orphans"));
             if acts {
                 all.add(&format!("{role}/role-id"), &["read"], &format!("to prove a new {name} by a login"));

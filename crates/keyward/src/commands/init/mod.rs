@@ -17,6 +17,7 @@ pub(super) mod wanted;
 
 use super::alone::Alone;
 use super::output::{self, Output};
+use super::policy;
 use super::stop::did;
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
@@ -27,7 +28,7 @@ use gather::Eyes;
 use keyward_vault::VaultError;
 use plan::{State, Verdict};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 use wanted::Item;
@@ -209,7 +210,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Wish, out: Out
     }
     let eyes = Eyes { client, resolver: &alone.live.resolver };
     let tables = eyes.tables().await.context("cannot see what is mounted; the token needs what `keyward policy admin` prints")?;
-    let items = wanted::wanted(config, &tables.engines());
+    let items = wanted::wanted(config, &tables.engines(), &policy::signing(&alone).await);
     let may_rotate: BTreeSet<String> = wish.rotate_now.iter().cloned().collect();
     let mut verdicts = Vec::new();
     for item in &items {
@@ -224,7 +225,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Wish, out: Out
 
 /// On a server that has nothing, everything is to be made.
 fn would_make(config: &Config, mut told: Told) -> Exit {
-    for item in wanted::wanted(config, &std::collections::BTreeMap::new()) {
+    for item in wanted::wanted(config, &BTreeMap::new(), &BTreeSet::new()) {
         told.add(item.name, State::Created, Vec::new());
     }
     told.finish()

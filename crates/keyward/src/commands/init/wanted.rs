@@ -117,8 +117,9 @@ pub enum Thing {
 }
 
 /// Everything, in order. `mounts`: what is mounted already (path with its slash → type), which decides where a path's mount ends.
-pub fn wanted(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
-    let mut items = things(config, mounts);
+/// `signing`: the transit keys that are there to sign, as in [`Known`].
+pub fn wanted(config: &Config, mounts: &BTreeMap<String, String>, signing: &BTreeSet<String>) -> Vec<Item> {
+    let mut items = things(config, mounts, signing);
     let text = grants::text(Role::Admin, &grants::grants(Role::Admin, config, &Known::default()));
     let after = items.iter().rposition(|item| matches!(item.thing, Thing::Policy { .. })).map_or(items.len(), |last| last + 1);
     items.insert(after, policy(Role::Admin.policy(config), text.clone(), text));
@@ -126,7 +127,7 @@ pub fn wanted(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
 }
 
 /// The same without the administrator's policy, which follows from all the rest.
-pub fn things(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
+pub fn things(config: &Config, mounts: &BTreeMap<String, String>, signing: &BTreeSet<String>) -> Vec<Item> {
     let mut items = Vec::new();
     let log = config.init.audit_log.clone().or_else(|| config.vault.nodes.iter().find_map(|node| node.audit_log.clone()));
     if let Some(file) = log {
@@ -134,7 +135,7 @@ pub fn things(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
     }
     items.extend(engines(config, mounts));
     items.extend(keys(config));
-    items.extend(policies(config, mounts));
+    items.extend(policies(config, mounts, signing));
     items.extend(approle(config));
     items.extend(databases(config));
     items.extend(fences(config));
@@ -209,14 +210,14 @@ fn keys(config: &Config) -> Vec<Item> {
     transit_keys(config).into_iter().map(key).collect()
 }
 
-fn policies(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
+fn policies(config: &Config, mounts: &BTreeMap<String, String>, signing: &BTreeSet<String>) -> Vec<Item> {
     let known = |is_missing| {
         let place = |path: String| {
             let mount = mount_of(&path, mounts);
             let below = path.get(mount.len() + 1..).unwrap_or_default().to_owned();
             (path, crate::commands::check::needs::Place { mount, path: below, is_missing, is_guessed: false })
         };
-        Known { places: crate::commands::check::needs::paths(config).into_iter().map(place).collect(), ..Known::default() }
+        Known { places: crate::commands::check::needs::paths(config).into_iter().map(place).collect(), signing: signing.clone() }
     };
     let (before, after) = (known(true), known(false));
     let mut items: Vec<Item> = [Role::Keyward, Role::Backend, Role::Rotation]

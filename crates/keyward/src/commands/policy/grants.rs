@@ -185,7 +185,7 @@ pub fn place<'a>(known: &'a Known, path: &'a str) -> (&'a str, &'a str) {
 
 /// What setting up reads and writes, thing by thing, and what looking after tokens and AppRoles takes.
 fn admin(config: &Config, lines: &mut Lines) {
-    for item in wanted::things(config, &BTreeMap::new()) {
+    for item in wanted::things(config, &BTreeMap::new(), &BTreeSet::new()) {
         let why = format!("to set up {}", item.name);
         match &item.thing {
             Thing::Mount { is_auth: true, path, .. } => {

@@ -29,7 +29,8 @@ pub fn guess(config: &Config) -> Known {
     Known { places: needs::paths(config).into_iter().map(place).collect(), ..Known::default() }
 }
 
-async fn signing(alone: &Alone) -> BTreeSet<String> {
+/// The transit keys that are there and sign, as far as the token may see them.
+pub async fn signing(alone: &Alone) -> BTreeSet<String> {
     let config = &alone.live.config;
     let of_secrets =
         config.secrets.iter().filter_map(|s| if let KindConfig::TransitKey(k) = &s.kind { Some((&k.mount, &k.key)) } else { None });

@@ -14,6 +14,7 @@ use crate::session;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 pub use grants::Role;
+pub(super) use known::signing;
 
 /// What `keyward help policy` says at its end.
 pub const HELP: &str = "\
