@@ -367,9 +367,14 @@ fn wide_endless_and_unused_rights_are_named() {
     let (wide, idle) = (unique("wide"), unique("idle"));
     let put = |name: &str, policy: &str| vault.must("PUT", &format!("sys/policies/acl/{name}"), Some(json!({ "policy": policy }))).unwrap();
     put(&wide, "path \"*\" { capabilities = [\"update\", \"sudo\"] }");
-    put(&idle, "path \"sys/mounts\" { capabilities = [\"read\"] }\npath \"idle/*\" { capabilities = [\"read\", \"delete\"] }\n");
+    put(
+        &idle,
+        "path \"sys/mounts\" { capabilities = [\"read\"] }\npath \"sys/policies/acl\" { capabilities = [\"list\"] }\npath \"idle/*\" { capabilities = [\"read\", \"delete\"] }\n",
+    );
     let token = vault.must("POST", "auth/token/create", Some(json!({ "policies": [idle] }))).unwrap();
-    vault.api_as(token["auth"]["client_token"].as_str().unwrap(), "GET", "sys/mounts", None).unwrap();
+    for (method, path) in [("GET", "sys/mounts"), ("LIST", "sys/policies/acl")] {
+        assert_eq!(vault.api_as(token["auth"]["client_token"].as_str().unwrap(), method, path, None).unwrap().0, 200);
+    }
     let ended = world.run(&["policy", "audit", "--audit-log", vault.audit_log.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for part in [
@@ -381,5 +386,7 @@ fn wide_endless_and_unused_rights_are_named() {
     ] {
         assert!(ended.out.contains(&part), "{part} is not in {}", ended.out);
     }
-    assert!(!ended.out.contains(&format!("{idle}: read on sys/mounts")), "{}", ended.out);
+    for used in ["read on sys/mounts", "list on sys/policies/acl"] {
+        assert!(!ended.out.contains(&format!("{idle}: {used}")), "{}", ended.out);
+    }
 }

@@ -73,7 +73,8 @@ fn wide(name: &str, rules: Option<&[Rule]>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in rules.iter().filter(grants) {
         let what = rule.capabilities.join(", ");
-        let over_all = matches!(rule.path.as_str(), "*" | "sys/*" | "auth/*" | "+/*");
+        // Whoever writes policies of any name writes his own.
+        let over_all = rule.path == "auth/*" || ["sys/policies/acl/any-name", "sys/policy/any-name"].iter().any(|path| rule.covers(path));
         if over_all && rule.capabilities.iter().any(|c| matches!(c.as_str(), "update" | "create" | "sudo")) {
             findings.push(Finding::wrong(format!("{name}: {what} on {}: whoever has it can give itself everything", rule.path)));
         } else if rule.capabilities.iter().any(|c| c == "sudo") {
@@ -178,7 +179,10 @@ impl Use {
         let Some(capability) = capability(&line.request.operation) else { return };
         for policy in &line.auth.policies {
             let Some(rules) = self.rules.get(policy.as_ref()) else { continue };
-            for (number, _) in rules.iter().enumerate().filter(|(_, rule)| rule.covers(&line.request.path)) {
+            // Vault notes a listed folder with a slash at its end, and allows it by a rule without one, too.
+            let (path, folder) = (&line.request.path, line.request.path.trim_end_matches('/'));
+            let is_it = |rule: &Rule| rule.covers(path) || capability == "list" && rule.covers(folder);
+            for (number, _) in rules.iter().enumerate().filter(|(_, rule)| is_it(rule)) {
                 self.used.insert((policy.to_string(), number, capability));
             }
         }
@@ -242,7 +246,7 @@ mod tests {
 
     fn seen(lines: &[&str]) -> Use {
         let rules = hcl::parse(
-            "path \"kv/data/*\" { capabilities = [\"read\", \"create\", \"update\"] }\npath \"x\" { capabilities = [\"read\", \"deny\"] }",
+            "path \"kv/data/*\" { capabilities = [\"read\", \"create\", \"update\"] }\npath \"x\" { capabilities = [\"read\", \"deny\"] }\npath \"l\" { capabilities = [\"list\"] }",
         );
         let since = Timestamp::from_second(1_000_000).unwrap_or_default();
         let mut seen =
@@ -268,10 +272,11 @@ mod tests {
     fn a_right_is_used_by_a_call_that_was_allowed_within_the_days() {
         let (old, new) = ("1970-01-01T00:00:00Z", "1990-01-01T00:00:00.5Z");
         let lines = [line(old, "read", "x", true), line(new, "read", "kv/data/a", true), line(new, "update", "kv/data/a", false)];
-        let expected = [(Mark::Warning, "app: create, update on kv/data/*".to_owned()), (Mark::Warning, "app: read on x".to_owned())];
+        let expected = ["create, update on kv/data/*", "read on x", "list on l"].map(|says| (Mark::Warning, format!("app: {says}")));
         assert_eq!(says(&lines), expected);
         let all = [
             line(old, "list", "y", true),
+            line(new, "list", "l/", true),
             line(new, "read", "kv/data/a", true),
             line(new, "create", "kv/data/b", true),
             line(new, "read", "x", true),
@@ -282,13 +287,15 @@ mod tests {
     #[test]
     fn logs_that_begin_too_late_leave_it_open() {
         let marks: Vec<Mark> = says(&[line("1990-01-01T00:00:00Z", "read", "x", true)]).into_iter().map(|(mark, _)| mark).collect();
-        assert_eq!(marks, [Mark::Unknown, Mark::Unknown]);
+        assert_eq!(marks, [Mark::Unknown; 3]);
     }
 
     #[test]
     fn what_is_as_good_as_root_is_wrong_and_what_is_wide_is_a_warning() {
         let marks = |text: &str| wide("p", hcl::parse(text).as_deref()).into_iter().map(|f| f.mark).collect::<Vec<_>>();
         assert_eq!(marks("path \"*\" { capabilities = [\"update\"] }"), [Mark::Wrong]);
+        assert_eq!(marks("path \"sys/policies/acl/*\" { capabilities = [\"create\", \"read\"] }"), [Mark::Wrong]);
+        assert_eq!(marks("path \"sys/policies/acl/*\" { capabilities = [\"read\"] }"), [Mark::Warning]);
         assert_eq!(marks("path \"*\" { capabilities = [\"deny\"] }"), []);
         assert_eq!(marks("path \"sys/audit\" { capabilities = [\"read\", \"sudo\"] }"), [Mark::Warning]);
         assert_eq!(
