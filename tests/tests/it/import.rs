@@ -2,7 +2,7 @@
 
 use crate::secret::by_hand;
 use crate::world::{Ended, shop};
-use keyward_harness::{Moment, Shop, VaultProxy};
+use keyward_harness::{Fault, Moment, Shop, VaultProxy};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,18 @@ fn what_cannot_be_told_stops_it_before_anything_is_written() {
     check("DEBUG=1", &[], 1, &["none of the variables of the map"]);
     let (_folder, map) = env("[[secret]]\npath = \"a\"\nfeilds = {}");
     check(ENV, &["--map", &map.display().to_string()], 64, &[":3: unknown field"]);
+}
+
+#[test]
+fn a_program_hears_what_was_written_before_it_failed() {
+    let shop = shop();
+    let (mount, (_folder, file)) = (&shop.vault.kv_mount(), env(ENV));
+    let proxy = VaultProxy::start(shop.vault).unwrap();
+    proxy.plan(&format!("POST {mount}/data/backend/database"), 0, 0, Fault::Status(403));
+    let ended = import(&shop, mount, &file, &["--yes", "--address", &proxy.address, "--output", "json"], 77, &[]);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+    let done = json!([format!("{mount}/backend/api, version 1: encryption_key, jwt_secret written and read back")]);
+    assert_eq!((&answer["outcome"], &answer["done"]), (&json!("failed"), &done), "{answer:#}");
 }
 
 #[test]

@@ -112,8 +112,12 @@ fn shares_come_to_their_owners_encrypted() {
     assert!(!lost.exists(), "nothing is written for a wish that cannot be");
     // Nobody's key opens them here: so Vault stays sealed, and says what to do.
     let both = [few.as_slice(), &["--pgp-key", key_file, "--pgp-key", key_file]].concat();
-    let ended = world.run(&both);
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let (code, answer) = world.json(&both);
+    assert_eq!(
+        (code, state_of(&answer, "initialised"), &answer["changes"]),
+        (Some(2), "created".to_owned(), &Value::from(1)),
+        "{answer:#}"
+    );
     let share = world.decrypt(&fs::read_to_string(&lost).unwrap());
     let other = world.decrypt(&fs::read_to_string(world.path("shares/share-2.pgp")).unwrap());
     let (code, rest) = {
@@ -163,8 +167,9 @@ fn what_somebody_else_made_is_not_touched() {
         .must("POST", &format!("sys/mounts/{}", world.kv), Some(serde_json::json!({ "type": "kv", "options": { "version": "1" } })))
         .unwrap();
     servers().postgres().psql(&format!("CREATE ROLE \"{}\" LOGIN PASSWORD 'of an application'", world.engine_user)).unwrap();
-    let (code, answer) = world.json(&["init"]);
+    let (code, answer) = world.json(&["init", "--revoke-root"]);
     assert_eq!(code, Some(1), "{answer:#}");
+    assert_eq!(state_of(&answer, "root token"), "not_tried", "what is left needs it");
     assert_eq!(state_of(&answer, &format!("policy {}", world.name)), "refused");
     assert_eq!(state_of(&answer, &format!("mount {}/", world.kv)), "refused");
     assert_eq!(state_of(&answer, &format!("database user {}", world.engine_user)), "refused");

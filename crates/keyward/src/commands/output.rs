@@ -4,6 +4,10 @@ pub use crate::cli::Output;
 
 use serde::Serialize;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the one JSON document of this process was printed.
+static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line to standard output. A reader that went away (`| head`) is no error.
 pub fn line(text: &str) {
@@ -22,8 +26,14 @@ pub fn warnings(warnings: &[String]) {
     }
 }
 
+/// Whether a program has its answer already: a command prints one JSON document.
+pub fn has_answered() -> bool {
+    HAS_ANSWERED.load(Ordering::SeqCst)
+}
+
 /// Prints a JSON document.
 pub fn json<T: Serialize>(value: &T) {
+    HAS_ANSWERED.store(true, Ordering::SeqCst);
     // The types that are printed hold texts and numbers only, so they always serialize.
     line(&serde_json::to_string_pretty(value).unwrap_or_default());
 }

@@ -57,7 +57,7 @@ pub fn terminal(before: Option<Termios>) {
 }
 
 /// Runs a command until its end, or until somebody wants it to end; that is then an error that says what was done. `changes`: whether it
-/// changes anything at all.
+/// changes anything at all. A program hears what was done before a command failed, too; a person saw it go by.
 ///
 /// # Errors
 /// Those of `work`; [`Declined`] when it was broken off.
@@ -83,7 +83,14 @@ pub async fn breakable(work: impl Future<Output = Result<Exit>>, changes: bool, 
     tokio::select! {
         biased;
         () = ASKED.notified() => Err(broken_off(changes, out)),
-        done = work => done,
+        done = work => done.inspect_err(|error| failed(error, out)),
+    }
+}
+
+fn failed(error: &anyhow::Error, out: Output) {
+    let done = std::mem::take(&mut *DONE.lock().unwrap_or_else(PoisonError::into_inner));
+    if out == Output::Json && !done.is_empty() && !output::has_answered() {
+        output::json(&serde_json::json!({ "outcome": "failed", "done": done, "failure": format!("{error:#}") }));
     }
 }
 

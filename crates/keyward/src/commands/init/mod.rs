@@ -152,19 +152,35 @@ impl Told {
         self.lines.push(line);
     }
 
-    fn finish(self) -> Exit {
-        let count = |state| self.lines.iter().filter(|line| line.state == state).count();
-        let changes = count(State::Created) + count(State::Changed);
-        let wrong = count(State::Refused) + count(State::Failed) + count(State::ByHand);
+    fn count(&self, state: State) -> usize {
+        self.lines.iter().filter(|line| line.state == state).count()
+    }
+
+    fn changes(&self) -> usize {
+        self.count(State::Created) + self.count(State::Changed)
+    }
+
+    /// What a program hears of a run that ends before anything is set up; a person saw it go by.
+    fn end(&self, exit: Exit) {
         if self.out == Output::Json {
-            output::json(&serde_json::json!({ "dry_run": self.dry_run, "ok": wrong == 0, "changes": changes, "lines": self.lines }));
-        } else {
+            let ok = exit == Exit::Ok;
+            output::json(&serde_json::json!({ "dry_run": self.dry_run, "ok": ok, "changes": self.changes(), "lines": self.lines }));
+        }
+    }
+
+    fn finish(self) -> Exit {
+        let count = |state| self.count(state);
+        let changes = self.changes();
+        let wrong = count(State::Refused) + count(State::Failed) + count(State::ByHand);
+        let exit = if wrong == 0 { Exit::Ok } else { Exit::Failed };
+        self.end(exit);
+        if self.out == Output::Text {
             let verb = if self.dry_run { "would be changed" } else { "changed" };
             let held = if count(State::Held) > 0 { format!(", {} held back", count(State::Held)) } else { String::new() };
             let rest = if wrong > 0 { format!(", {wrong} left for you") } else { String::new() };
             output::line(&format!("{changes} {verb}, {} unchanged{held}{rest}.", count(State::Unchanged)));
         }
-        if wrong == 0 { Exit::Ok } else { Exit::Failed }
+        exit
     }
 }
 
@@ -200,7 +216,10 @@ pub async fn run(config: Config, environment: &Environment, wish: Wish, out: Out
     match found {
         server::Ready::Ended(Exit::Ok) if wish.dry_run && !wish.server_only => return Ok(would_make(config, told)),
         server::Ready::Ended(Exit::Ok) => return Ok(told.finish()),
-        server::Ready::Ended(exit) => return Ok(exit),
+        server::Ready::Ended(exit) => {
+            told.end(exit);
+            return Ok(exit);
+        }
         // Whatever were made in it, passwords in databases first of all, the backup would know nothing of.
         server::Ready::Open(_) if wish.server_only => return Ok(told.finish()),
         server::Ready::Open(None) => {
@@ -217,7 +236,9 @@ pub async fn run(config: Config, environment: &Environment, wish: Wish, out: Out
         verdicts.push(plan::judge(item, &eyes.look(item, &tables).await, &may_rotate));
     }
     carry_out(&eyes, &items, &verdicts, &mut told).await;
-    if wish.revoke_root && !told.lines.iter().any(|line| matches!(line.state, State::Failed | State::Refused)) {
+    if wish.revoke_root && told.lines.iter().any(|line| matches!(line.state, State::Failed | State::Refused)) {
+        told.add("root token", State::NotTried, vec!["it is not revoked, because the rest is not as it should be".to_owned()]);
+    } else if wish.revoke_root {
         server::revoke_root(client, wish.shares_to.as_deref(), &mut told).await?;
     }
     Ok(told.finish())
