@@ -115,9 +115,27 @@ fn what_cannot_be_told_stops_it_before_anything_is_written() {
     let stale = ENV.replace("POSTGRES_PASSWORD='p@ss-of-the-database'", "POSTGRES_PASSWORD=pusher-key-of-before");
     check(&stale, &[], 65, &["POSTGRES_PASSWORD and the password in DATABASE_URL differ", "Nothing was written"]);
     check("JWT_SECRET=jwt-signing-value$word\nX", &[], 65, &["line 1", "single quotes", "line 2"]);
+    check("JWT_SECRET= # jwt-signing-value, or what is it", &[], 65, &["line 1", "some tools take for a comment"]);
     check("DEBUG=1", &[], 1, &["none of the variables of the map"]);
     let (_folder, map) = env("[[secret]]\npath = \"a\"\nfeilds = {}");
     check(ENV, &["--map", &map.display().to_string()], 64, &[":3: unknown field"]);
+}
+
+#[test]
+fn plaintext_goes_from_all_its_places_and_stays_where_others_are_made_of_it() {
+    let shop = shop();
+    let text = "JWT_SECRET=jwt-signing-value-twice\nREDIS_PASSWORD=pusher-key-of-before\nWORKER=\"redis://:${REDIS_PASSWORD}@cache/1\"\n\
+                JWT_SECRET='jwt-signing-value-twice'\n";
+    let (mount, (_folder, file)) = (&shop.vault.kv_mount(), env(text));
+    let says = ["REDIS_PASSWORD stays in the file, because WORKER there is made of it", "Taken out"];
+    import(&shop, mount, &file, &["--yes", "--remove-plaintext"], 0, &says);
+    let left = fs::read_to_string(&file).unwrap();
+    assert!(
+        !left.contains("jwt-signing-value") && left.contains("REDIS_PASSWORD=") && left.matches("kept in Vault").count() == 1,
+        "{left}"
+    );
+    import(&shop, mount, &file, &["--yes", "--remove-plaintext"], 0, &["1 unchanged"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), left);
 }
 
 #[test]

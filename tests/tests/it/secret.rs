@@ -102,8 +102,20 @@ fn a_value_in_the_arguments_is_refused_and_not_repeated() {
     ends(&shop, &["secret", "put", path], "", 64, &["there is nothing to write"]);
     ends(&shop, &["secret", "put", path, "--field", "a", "--field", "a"], "", 64, &["named twice"]);
     ends(&shop, &["secret", "put", path, "--field", "a", "--field", "b"], "one\n", 65, &["no line 2 for the field b"]);
+    // What is more than a line per field is not cut off in silence.
+    let key = "-----BEGIN KEY-----\nhunter2-of-several-lines\n-----END KEY-----\n";
+    let long = "hunter2".repeat(10_000);
+    for (input, says) in [(key, "--file NAME=FILE"), (long.as_str(), "larger than 65536 bytes")] {
+        let ended = ends(&shop, &["secret", "put", path, "--field", "key"], input, 65, &[says]);
+        assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+    }
+    let ended = ends(&shop, &["supply", "openai", "--alone"], key, 65, &["a value of one line"]);
+    assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+    ends(&shop, &["secret", "get", path], "", 1, &["there is nothing at"]);
     let ended = ends(&shop, &["secret", "put", path, "--json", "-"], "hunter2-is-no-json", 65, &["no JSON object"]);
     assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+    ends(&shop, &["secret", "put", path, "--json", "-"], "{\"id\": 123456789012345678}", 65, &["Vault would round"]);
+    ends(&shop, &["secret", "put", path, "--json", "nowhere.json"], "", 64, &["cannot read nowhere.json"]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! `rotate`, `resume`, `supply` of one secret: what a person asks for, over the daemon's socket or alone.
 
 use super::alone::{Alone, unknown};
+use super::by_hand::Declined;
 use super::hand::{Hand, Request};
 use super::output::{self, Output};
+use super::secret::{line_of, nothing_after};
 use super::stop;
 use crate::assembly::Managed;
 use crate::cli::Exit;
@@ -15,7 +17,7 @@ use keyward_engine::ports::{Document, Vault as _};
 use keyward_engine::{Class, Failure};
 use keyward_rotation::record::Record;
 use keyward_secret::Secret;
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use zeroize::Zeroizing;
 
 /// Carries a request out and prints how it goes.
@@ -157,25 +159,23 @@ pub fn read_value(name: &str) -> Result<Secret> {
         let first = hidden(&format!("New value of {name}: "))?;
         let again = hidden("Once more: ")?;
         if !first.same_as(&again) {
-            bail!("the two values differ; nothing was done");
+            return Err(Declined::data("the two values differ; nothing was done").into());
         }
         return Ok(first);
     }
-    let mut text = Zeroizing::new(String::new());
-    stop::while_reading(|| stdin.lock().read_line(&mut text)).context("cannot read the value from standard input")?;
-    non_empty(text.trim_end_matches(['\n', '\r']))
+    let mut lines = stdin.lock();
+    let value = line_of(&mut lines, name)?.ok_or_else(no_value)?;
+    nothing_after(&mut lines, "it takes a value of one line")?;
+    Ok(value)
 }
 
-fn non_empty(text: &str) -> Result<Secret> {
-    if text.is_empty() {
-        bail!("there is no value; nothing was done");
-    }
-    Ok(Secret::new(text))
+fn no_value() -> Declined {
+    Declined::data("there is no value; nothing was done")
 }
 
 /// One line from the terminal with echo off.
 pub(super) fn hidden(prompt: &str) -> Result<Secret> {
-    hidden_or_nothing(prompt)?.context("there is no value; nothing was done")
+    Ok(hidden_or_nothing(prompt)?.ok_or_else(no_value)?)
 }
 
 /// The same, where an empty line means that there is none; the terminal is put back whatever happens.

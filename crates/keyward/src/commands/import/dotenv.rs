@@ -4,7 +4,7 @@
 //! What tools read differently is refused here with its line, never guessed; an error names variables and lines, never a value.
 
 use keyward_secret::Secret;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
@@ -16,9 +16,14 @@ pub struct Variable {
     pub name: String,
     /// Its value, quotes and escapes undone.
     pub value: Secret,
-    /// The lines on which it stands, counted from 1.
-    pub lines: RangeInclusive<usize>,
+    /// The lines on which it stands, counted from 1: more than one place where it is set twice to the same.
+    pub lines: Vec<RangeInclusive<usize>>,
+    /// The variables that its value is made of: `${NAME}`.
+    pub made_of: BTreeSet<String>,
 }
+
+/// A value, and the variables that it is made of.
+type Made = (Secret, BTreeSet<String>);
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,29 +92,37 @@ impl<'t> Reader<'t> {
             return self.fault(first, "what stands before = is no variable's name (letters, digits and _)");
         }
         // In bounds: `before` and the = are the beginning of the rest.
-        self.rest = self.rest.get(before.len() + 1..).unwrap_or_default().trim_start_matches([' ', '\t']);
+        let behind = self.rest.get(before.len() + 1..).unwrap_or_default();
+        self.rest = behind.trim_start_matches([' ', '\t']);
+        if self.rest.starts_with('#') && behind.starts_with([' ', '\t']) {
+            self.take_line();
+            return self.fault(first, format!("{name} {COMMENT_OR_NOT}"));
+        }
         let value = match self.rest.chars().next() {
             Some('\'') => self.single_quoted(name, first),
             Some('"') => self.double_quoted(name, first),
             _ => self.bare(name, first),
         };
-        let Some(value) = value else { return };
+        let Some((value, made_of)) = value else { return };
         let lines = first..=self.line - 1;
-        if let Some(other) = self.found.iter().find(|v| v.name == name) {
-            let (same, line) = (other.value.same_as(&value), *other.lines.start());
-            if !same {
+        match self.found.iter_mut().find(|v| v.name == name) {
+            None => self.found.push(Variable { name: name.to_owned(), value, lines: vec![lines], made_of }),
+            Some(other) if other.value.same_as(&value) => {
+                other.lines.push(lines);
+                other.made_of.extend(made_of);
+            }
+            Some(other) => {
+                let line = other.lines.first().map_or(1, |lines| *lines.start());
                 let why = format!(
                     "{name} is set twice to different values (first in line {line}), and tools differ in which one counts; keep one"
                 );
                 self.fault(first, why);
             }
-            return;
         }
-        self.found.push(Variable { name: name.to_owned(), value, lines });
     }
 
     /// To the next `'`, as it stands.
-    fn single_quoted(&mut self, name: &str, first: usize) -> Option<Secret> {
+    fn single_quoted(&mut self, name: &str, first: usize) -> Option<Made> {
         let inner = self.rest.get(1..).unwrap_or_default();
         let Some((value, rest)) = inner.split_once('\'') else {
             self.rest = "";
@@ -118,10 +131,15 @@ impl<'t> Reader<'t> {
         };
         self.line += value.matches('\n').count();
         self.rest = rest;
-        self.only_a_comment(name).then(|| Secret::new(value))
+        let sound = self.only_a_comment(name);
+        if sound && (value.contains("\\\\") || value.ends_with('\\')) {
+            self.fault(first, format!("{name} {BACKSLASH_OR_NOT}"));
+            return None;
+        }
+        sound.then(|| (one_line_end(value), BTreeSet::new()))
     }
 
-    fn double_quoted(&mut self, name: &str, first: usize) -> Option<Secret> {
+    fn double_quoted(&mut self, name: &str, first: usize) -> Option<Made> {
         let inner = self.rest.get(1..).unwrap_or_default();
         let Some(end) = closing_quote(inner) else {
             self.rest = "";
@@ -132,12 +150,12 @@ impl<'t> Reader<'t> {
         self.line += raw.matches('\n').count();
         self.rest = rest.get(1..).unwrap_or_default();
         let sound = self.only_a_comment(name);
-        let value = self.expanded(raw, true, name, first)?;
+        let value = self.expanded(one_line_end(raw).expose(), true, name, first)?;
         sound.then_some(value)
     }
 
     /// To the end of the line, or to a `#` behind a blank.
-    fn bare(&mut self, name: &str, first: usize) -> Option<Secret> {
+    fn bare(&mut self, name: &str, first: usize) -> Option<Made> {
         let line = self.take_line();
         let comment = line.char_indices().find(|(i, c)| *c == '#' && line.get(..*i).is_some_and(|b| b.ends_with([' ', '\t'])));
         let value = comment.map_or(line, |(i, _)| line.get(..i).unwrap_or(line)).trim();
@@ -156,7 +174,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Escapes undone (in double quotes), and `${NAME}` replaced by what stands further up.
-    fn expanded(&mut self, raw: &str, escapes: bool, name: &str, first: usize) -> Option<Secret> {
+    fn expanded(&mut self, raw: &str, escapes: bool, name: &str, first: usize) -> Option<Made> {
         let known: BTreeMap<&str, &Secret> = self.found.iter().map(|v| (v.name.as_str(), &v.value)).collect();
         match expand(raw, escapes, &known) {
             Ok(value) => Some(value),
@@ -174,7 +192,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The place of the first `"` that no backslash takes away.
-fn closing_quote(text: &str) -> Option<usize> {
+pub fn closing_quote(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (i, c) in text.char_indices() {
         match c {
@@ -186,10 +204,22 @@ fn closing_quote(text: &str) -> Option<usize> {
     None
 }
 
+/// Every tool ends lines with `\n` within a value, whatever ends them in the file.
+fn one_line_end(value: &str) -> Secret {
+    let value = Zeroizing::new(value.replace("\r\n", "\n"));
+    Secret::new(value.as_str())
+}
+
+const COMMENT_OR_NOT: &str = "has a # behind the =, which some tools take for a comment and others for the value; put a value in quotes, or a comment above the line";
+
+const BACKSLASH_OR_NOT: &str =
+    "holds a \\\\, or ends in a \\, in single quotes, which tools read differently; write it in double quotes, each \\ as \\\\";
+
 const REPLACED_OR_NOT: &str =
     "holds a $ before a name, which some tools replace and others keep; put the value in single quotes if the $ belongs to it";
 
-fn expand(raw: &str, escapes: bool, known: &BTreeMap<&str, &Secret>) -> Result<Secret, String> {
+fn expand(raw: &str, escapes: bool, known: &BTreeMap<&str, &Secret>) -> Result<Made, String> {
+    let mut made_of = BTreeSet::new();
     let mut out = Zeroizing::new(String::with_capacity(raw.len()));
     let mut rest = raw.chars().peekable();
     while let Some(c) = rest.next() {
@@ -210,12 +240,13 @@ fn expand(raw: &str, escapes: bool, known: &BTreeMap<&str, &Secret>) -> Result<S
                 }
                 let value = known.get(name.as_str());
                 out.push_str(value.ok_or_else(|| format!("refers to {name}, which no line above sets; write the value out"))?.expose());
+                made_of.insert(name);
             }
             '$' if rest.peek().is_some_and(|c| c.is_ascii_alphabetic() || *c == '_') => return Err(REPLACED_OR_NOT.to_owned()),
             c => out.push(c),
         }
     }
-    Ok(Secret::new(out.as_str()))
+    Ok((Secret::new(out.as_str()), made_of))
 }
 
 #[cfg(test)]
@@ -240,13 +271,14 @@ mod tests {
         check("K=\"-----BEGIN\nabc\n-----END\"\nA=b=c==", &[("K", "-----BEGIN\nabc\n-----END"), ("A", "b=c==")]);
         check("\u{feff}H=db\nU=\"postgres://u@${H}/x\"\nP=pa$$1$", &[("H", "db"), ("U", "postgres://u@db/x"), ("P", "pa$$1$")]);
         check("A=1\nA=1\n", &[("A", "1")]);
+        check("A='x\r\ny'\r\nB=\"x\r\ny\"\r\nC=#z\r\n", &[("A", "x\ny"), ("B", "x\ny"), ("C", "#z")]);
     }
 
     #[test]
     fn a_value_knows_its_lines() {
-        let found = parse("A=1\nK='x\ny\nz'\nB=2").unwrap_or_else(|f| panic!("{f:?}"));
+        let found = parse("A=1\nK='x\ny\nz'\nB=2\nA=1").unwrap_or_else(|f| panic!("{f:?}"));
         let lines: Vec<_> = found.iter().map(|v| (v.name.as_str(), v.lines.clone())).collect();
-        assert_eq!(lines, [("A", 1..=1), ("K", 2..=4), ("B", 5..=5)]);
+        assert_eq!(lines, [("A", vec![1..=1, 6..=6]), ("K", vec![2..=4]), ("B", vec![5..=5])]);
     }
 
     fn refused(text: &str, line: usize, part: &str) {
@@ -267,5 +299,8 @@ mod tests {
         refused("A=\"hunter2\nB=1", 1, "never closed");
         refused("A=\"x\" hunter2", 1, "closing quote of A");
         refused("A=hunter2\nB=1\nA=hunter3", 3, "first in line 1");
+        refused("A= # hunter2", 1, "some tools take for a comment");
+        refused("A='hunter2\\\\'", 1, "double quotes");
+        refused("A='hunter2\\' # '", 1, "double quotes");
     }
 }

@@ -26,7 +26,6 @@ use clap::{Args, ValueEnum};
 use map::Map;
 use plan::{Settings, Verdict, Wanted};
 use source::Source;
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use told::Row;
@@ -231,8 +230,9 @@ fn offer_removal(wanted: &Import, source: &Source, compared: &[Compared<'_>], te
     let Some(file) = wanted.file.as_deref().filter(|file| *file != Path::new("-")) else { return Ok(Vec::new()) };
     let pairs: Vec<(&Wanted, Vec<Verdict>)> = compared.iter().map(|c| (c.wanted, c.verdicts.clone())).collect();
     let settled = plan::settled(&pairs);
-    let gone: BTreeMap<_, _> =
-        settled.iter().filter_map(|name| Some((name.clone(), (source.lines(name)?, went_to(name, compared))))).collect();
+    let needed = source.needed(&settled);
+    let may_go = settled.iter().filter(|name| !needed.contains_key(*name) && !source.lines(name).is_empty());
+    let gone: plaintext::Gone = may_go.map(|name| (name.clone(), (source.lines(name).to_vec(), went_to(name, compared)))).collect();
     if settled.is_empty() {
         return Ok(Vec::new());
     }
@@ -242,6 +242,14 @@ fn offer_removal(wanted: &Import, source: &Source, compared: &[Compared<'_>], te
         if let Some(loose) = loose_permissions(&SecretRef::File(file.to_owned())) {
             output::note(&format!("keyward: {loose}"));
         }
+    }
+    for (name, by) in &needed {
+        output::note(&format!(
+            "keyward: {name} stays in the file, because {by} there is made of it; write {by} out, or bring it into Vault too"
+        ));
+    }
+    if gone.is_empty() && !needed.is_empty() {
+        return Ok(Vec::new());
     }
     if gone.is_empty() {
         output::note(&format!("keyward: only .env files are edited; take the values out of {} yourself", file.display()));

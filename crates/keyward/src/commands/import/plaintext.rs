@@ -10,14 +10,17 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The text without these lines, each variable's replaced by a remark.
-fn without(text: &str, gone: &BTreeMap<String, (RangeInclusive<usize>, String)>) -> String {
+/// Name → the lines on which it stands, and where it went.
+pub type Gone = BTreeMap<String, (Vec<RangeInclusive<usize>>, String)>;
+
+/// The text without these lines, each variable's first replaced by a remark.
+fn without(text: &str, gone: &Gone) -> String {
     let mut out = String::with_capacity(text.len());
     for (i, line) in text.split_inclusive('\n').enumerate() {
         let number = i + 1;
-        match gone.iter().find(|(_, (lines, _))| lines.contains(&number)) {
+        match gone.iter().find(|(_, (lines, _))| lines.iter().any(|lines| lines.contains(&number))) {
             None => out.push_str(line),
-            Some((name, (lines, place))) if *lines.start() == number => {
+            Some((name, (lines, place))) if lines.first().is_some_and(|first| *first.start() == number) => {
                 // Writing into a String cannot fail.
                 let _ = writeln!(out, "# {name} is kept in Vault: {place}");
             }
@@ -27,13 +30,13 @@ fn without(text: &str, gone: &BTreeMap<String, (RangeInclusive<usize>, String)>)
     out
 }
 
-/// Rewrites a file without these variables: name → its lines, and where it went. The file keeps its mode and is replaced in one step.
+/// Rewrites a file without these variables. The file keeps its mode and is replaced in one step.
 ///
 /// What was written on the disk before may still be found there; only a new value makes the old one worthless.
 ///
 /// # Errors
 /// That the file is not what was read, or cannot be replaced; it is then as before.
-pub fn remove(file: &Path, read: &str, gone: &BTreeMap<String, (RangeInclusive<usize>, String)>) -> Result<()> {
+pub fn remove(file: &Path, read: &str, gone: &Gone) -> Result<()> {
     // A link keeps pointing at the file.
     let file = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
     let now = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -70,12 +73,12 @@ mod tests {
     fn only_the_named_lines_go_and_the_mode_stays() {
         let folder = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
         let file = folder.path().join(".env");
-        let text = "DEBUG=1\nKEY='a\nb'\n# c\nTOKEN=t";
+        let text = "DEBUG=1\nKEY='a\nb'\n# c\nKEY='a\nb'\nTOKEN=t";
         fs::write(&file, text).unwrap_or_else(|e| panic!("{e}"));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap_or_else(|e| panic!("{e}"));
         let gone = BTreeMap::from([
-            ("KEY".to_owned(), (2..=3, "secret/a key".to_owned())),
-            ("TOKEN".to_owned(), (5..=5, "secret/a t".to_owned())),
+            ("KEY".to_owned(), (vec![2..=3, 5..=6], "secret/a key".to_owned())),
+            ("TOKEN".to_owned(), (vec![7..=7], "secret/a t".to_owned())),
         ]);
         remove(&file, text, &gone).unwrap_or_else(|e| panic!("{e}"));
         let left = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{e}"));

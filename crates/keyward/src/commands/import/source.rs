@@ -1,12 +1,12 @@
 //! Where the values come from: a `.env` file, a JSON document, or another secret in Vault. It never writes.
 
-use super::super::by_hand::Declined;
+use super::super::by_hand::{Declined, rounded};
 use super::dotenv;
 use super::map::Origin;
 use super::url;
 use keyward_secret::{Fields, Secret};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// Named values.
@@ -21,7 +21,8 @@ pub struct Source {
 struct Entry {
     /// Canonical JSON text.
     json: Secret,
-    lines: Option<RangeInclusive<usize>>,
+    lines: Vec<RangeInclusive<usize>>,
+    made_of: BTreeSet<String>,
 }
 
 impl Source {
@@ -34,8 +35,10 @@ impl Source {
             let lines: Vec<String> = faults.iter().map(|fault| format!("{name}, {fault}")).collect();
             Declined::data(lines.join("\n"))
         })?;
-        let entry =
-            |v: dotenv::Variable| (v.name, Entry { json: Secret::new(Value::from(v.value.expose()).to_string()), lines: Some(v.lines) });
+        let entry = |v: dotenv::Variable| {
+            let json = Secret::new(Value::from(v.value.expose()).to_string());
+            (v.name, Entry { json, lines: v.lines, made_of: v.made_of })
+        };
         Ok(Self { name: name.to_owned(), values: variables.into_iter().map(entry).collect() })
     }
 
@@ -45,12 +48,18 @@ impl Source {
     /// That it is none.
     pub fn from_json(text: &str, name: &str) -> Result<Self, Declined> {
         let fields = Fields::parse(&Secret::new(text)).map_err(|_| Declined::data(format!("{name} holds no JSON object")))?;
+        if let Some(why) = rounded(text) {
+            return Err(Declined::data(format!("{name} {why}")));
+        }
         Ok(Self::from_fields(&fields, name))
     }
 
     /// A document's fields.
     pub fn from_fields(fields: &Fields, name: &str) -> Self {
-        let entry = |field: &str| Some((field.to_owned(), Entry { json: fields.json(field)?.duplicate(), lines: None }));
+        let entry = |field: &str| {
+            let json = fields.json(field)?.duplicate();
+            Some((field.to_owned(), Entry { json, lines: Vec::new(), made_of: BTreeSet::new() }))
+        };
         Self { name: name.to_owned(), values: fields.names().filter_map(entry).collect() }
     }
 
@@ -59,9 +68,21 @@ impl Source {
         self.values.keys().map(String::as_str)
     }
 
-    /// The lines on which a variable stands in a `.env` file.
-    pub fn lines(&self, name: &str) -> Option<RangeInclusive<usize>> {
-        self.values.get(name)?.lines.clone()
+    /// The lines on which a variable stands in a `.env` file; none in other sources.
+    pub fn lines(&self, name: &str) -> &[RangeInclusive<usize>] {
+        self.values.get(name).map_or(&[], |entry| &entry.lines)
+    }
+
+    /// Those of `gone` that cannot go, because what stays is made of them: name → what is.
+    pub fn needed(&self, gone: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let mut needed: BTreeMap<String, String> = BTreeMap::new();
+        loop {
+            let goes = |name: &String| gone.contains(name) && !needed.contains_key(name);
+            let made = self.values.iter().flat_map(|(by, entry)| entry.made_of.iter().map(move |name| (name, by)));
+            let next = made.filter(|(name, by)| goes(name) && !goes(by)).map(|(name, by)| (name.clone(), by.clone())).next();
+            let Some((name, by)) = next else { return needed };
+            needed.insert(name, by);
+        }
     }
 
     /// What an origin yields, as JSON text; `None` where it is not there or empty. `a.b` is the member `b` of the object `a`.

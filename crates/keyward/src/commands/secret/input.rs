@@ -1,7 +1,7 @@
 //! The values that a person brings: typed without being shown, by standard input, or in files. Never by the arguments, which other users
 //! of the machine can see.
 
-use super::super::by_hand::Declined;
+use super::super::by_hand::{Declined, rounded};
 use super::super::rotate::hidden;
 use super::super::stop;
 use crate::config::LARGEST_VALUE_BYTES;
@@ -85,7 +85,11 @@ fn read_json(path: &Path) -> Result<Fields> {
     let text = text_of(path, LARGEST_DOCUMENT_BYTES)?;
     let fields = Fields::parse(&Secret::new(text.as_str()));
     // The parser's own words would quote the text.
-    fields.map_err(|_| Declined::data(format!("{} holds no JSON object of fields", shown(path))).into())
+    let fields = fields.map_err(|_| Declined::data(format!("{} holds no JSON object of fields", shown(path))))?;
+    match rounded(&text) {
+        Some(why) => Err(Declined::data(format!("{} {why}", shown(path))).into()),
+        None => Ok(fields),
+    }
 }
 
 /// A file's text, or that of standard input as `-`, of at most `limit` bytes.
@@ -99,6 +103,9 @@ pub fn text_of(path: &Path, limit: u64) -> Result<Zeroizing<String>> {
     match read {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             return Err(Declined::data(format!("{} is no UTF-8 text", shown(path))).into());
+        }
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory) => {
+            return Err(Declined::usage(format!("cannot read {}: {error}", shown(path))).into());
         }
         other => other.with_context(|| format!("cannot read {}", shown(path)))?,
     };
@@ -122,17 +129,44 @@ fn read_fields(names: &[String], into: &mut Fields) -> Result<()> {
         }
         return Ok(());
     }
+    if names.is_empty() {
+        return Ok(());
+    }
     let mut lines = stdin.lock();
     for (i, name) in names.iter().enumerate() {
-        let mut line = Zeroizing::new(String::new());
-        let read = stop::while_reading(|| lines.by_ref().take(LARGEST_VALUE_BYTES).read_line(&mut line));
-        read.context("cannot read standard input")?;
-        let value = line.trim_end_matches(['\n', '\r']);
-        if value.is_empty() {
+        let Some(value) = line_of(&mut lines, name)? else {
             let text = format!("standard input has no line {} for the field {name}; it takes a line per --field, in their order", i + 1);
             return Err(Declined::data(text).into());
-        }
-        into.set_text(name, &Secret::new(value));
+        };
+        into.set_text(name, &value);
     }
-    Ok(())
+    nothing_after(&mut lines, "it takes a line per --field; a value of several lines comes by --file NAME=FILE")
+}
+
+/// The next line of standard input, `None` where it is empty. What is too long is not cut off in silence.
+///
+/// # Errors
+/// It cannot be read, or is too long for a value.
+pub fn line_of(lines: &mut impl BufRead, name: &str) -> Result<Option<Secret>> {
+    let mut line = Zeroizing::new(String::new());
+    let read = stop::while_reading(|| lines.by_ref().take(LARGEST_VALUE_BYTES + 2).read_line(&mut line));
+    read.context("cannot read standard input")?;
+    let value = line.trim_end_matches(['\n', '\r']);
+    if value.len() as u64 > LARGEST_VALUE_BYTES {
+        return Err(Declined::data(format!("the value of {name} is larger than {LARGEST_VALUE_BYTES} bytes; nothing was done")).into());
+    }
+    Ok((!value.is_empty()).then(|| Secret::new(value)))
+}
+
+/// Refuses what else stands on standard input: a key of several lines, of which the first alone would be taken in silence.
+///
+/// # Errors
+/// There is more than blanks.
+pub fn nothing_after(lines: &mut impl BufRead, takes: &str) -> Result<()> {
+    let mut rest = Zeroizing::new(Vec::new());
+    stop::while_reading(|| lines.take(LARGEST_VALUE_BYTES).read_to_end(&mut rest)).context("cannot read standard input")?;
+    if rest.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
+    }
+    Err(Declined::data(format!("standard input goes on where it should end: {takes}; nothing was done")).into())
 }

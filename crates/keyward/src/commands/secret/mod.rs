@@ -16,7 +16,7 @@ use clap::Subcommand;
 use std::path::Path;
 
 pub use input::Given;
-pub(super) use input::{shown, text_of};
+pub(super) use input::{line_of, nothing_after, shown, text_of};
 pub use look::{Get, List};
 pub use rollback::Rollback;
 pub use write::{Patch, Put};
