@@ -147,8 +147,10 @@ fn a_list_of_all_tokens_ends_none_that_is_just_being_made() {
 #[test]
 fn no_root_token_is_made_and_none_by_accident() {
     let (world, policy) = world_with_policy();
-    assert!(world.run(&["token", "create", "--policy", "root"]).error().contains("no root token is made here"));
-    assert!(world.run(&["token", "create"]).error().contains("say what it may do"));
+    for (more, says) in [(vec!["--policy", "root"], "no root token is made here"), (vec![], "say what it may do")] {
+        let ended = world.run(&[["token", "create"].as_slice(), &more].concat());
+        assert!(ended.code == Some(64) && ended.error().contains(says), "{ended:?}");
+    }
     fs::create_dir_all(world.path("tree/.git")).unwrap();
     let inside = world.path("tree/token");
     assert!(
@@ -161,6 +163,20 @@ fn no_root_token_is_made_and_none_by_accident() {
     assert!(made["wrapping_token"].is_null() && !made.to_string().contains(fs::read_to_string(&file).unwrap().trim()));
     let info = world.json(&["token", "lookup", "--file", file.to_str().unwrap()]).1;
     assert_eq!((info["orphan"].clone(), info["accessor"].clone()), (json!(false), made["accessor"].clone()));
+    // Who names the policy `default` gets it, and who names none that there is hears it.
+    let (code, made) =
+        world.json(&["token", "create", "--policy", "default", "--policy", "no-such-policy", "--to", file.to_str().unwrap()]);
+    assert!(code == Some(0) && made["warnings"].to_string().contains("there is no policy no-such-policy"), "{made:#}");
+    let info = world.json(&["token", "lookup", "--file", file.to_str().unwrap()]).1;
+    assert_eq!(info["policies"], json!(["default", "no-such-policy"]), "{info:#}");
+    let wrapping = world.json(&["token", "create", "--policy", &policy]).1;
+    assert!(!wrapping["wrapping_token"].is_null() && !world.run(&["token", "list"]).out.contains("response-wrapping"));
+    let ended = world.run(&["token", "renew", "--self"]);
+    assert!(ended.code == Some(1) && ended.error().contains("never ends"), "{ended:?}");
+    // A bare name is a file in the current folder.
+    let (code, made) = world.json(&["token", "create", "--policy", &policy, "--to", "bare-token"]);
+    assert_eq!(code, Some(0), "{made:#}");
+    assert_eq!(world.json(&["token", "lookup", "--file", "bare-token"]).1["accessor"], made["accessor"]);
 }
 
 #[test]

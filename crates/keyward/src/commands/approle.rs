@@ -1,10 +1,14 @@
 //! `approle`: making a role for a service, and giving it another secret id. A secret id goes out wrapped or into a file, never onto the screen.
 
 use super::alone::Alone;
+use super::by_hand::Declined;
 use super::init::{self, files, plan};
 use super::output::{self, Output};
 use super::stop::{Stop, did};
-use super::token::caution::{self, Life};
+use super::token::{
+    self,
+    caution::{self, Life},
+};
 use super::unclaimed::{self, Label};
 use crate::cli::Exit;
 use crate::config::{Config, Environment, KindConfig, parse_duration, show_duration};
@@ -111,24 +115,29 @@ pub async fn run(config: Config, environment: &Environment, wish: Approle, out: 
 fn refuse_managed(config: &Config, target: &Target) -> Result<()> {
     let is_it = |kind: &KindConfig| matches!(kind, KindConfig::ApproleSecretId(k) if k.mount == target.mount && k.role == target.role);
     match config.secrets.iter().find(|secret| is_it(&secret.kind)) {
-        Some(secret) => bail!("this role's secret id is the secret {}; rotate that: keyward rotate {}", secret.name, secret.name),
+        Some(secret) => bail!(Declined::usage(format!(
+            "this role's secret id is the secret {}; rotate that: keyward rotate {}",
+            secret.name, secret.name
+        ))),
         None => Ok(()),
     }
 }
 
 async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     if wish.policy.iter().any(|policy| policy == "root") {
-        bail!("an AppRole cannot have the policy root; name what it needs: `keyward policy` prints it");
+        bail!(Declined::usage("an AppRole cannot have the policy root; name what it needs: `keyward policy` prints it"));
     }
     let Target { role, mount, .. } = &wish.target;
     let path = format!("auth/{mount}/role/{role}");
     let body = json!({
-        "token_policies": wish.policy, "token_period": wish.period.as_secs(), "token_no_default_policy": true, "bind_secret_id": true,
+        "token_policies": wish.policy, "token_period": wish.period.as_secs(), "bind_secret_id": true,
+        "token_no_default_policy": !wish.policy.iter().any(|policy| policy == token::DEFAULT_POLICY),
         "token_bound_cidrs": wish.bound_cidr, "secret_id_bound_cidrs": wish.bound_cidr,
         "secret_id_ttl": wish.secret_id_ttl.map_or(0, |ttl| ttl.as_secs()),
     });
     let body: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
-    let warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
+    let mut warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
+    warnings.extend(token::missing_policies(client, &wish.policy).await);
     let verdict = match client.object(&path).await? {
         None => plan::Verdict::Create,
         Some(there) => plan::compared(&body, &there),
@@ -260,7 +269,7 @@ impl Handed {
 /// Makes a secret id and hands it over; Ctrl-C waits for that. What is made and does not come here is looked for and ended.
 async fn hand_over(client: &Client, target: &Target, role_id: &str, stop: &mut Stop) -> Result<Handed> {
     if let Some(file) = &target.to {
-        files::outside_work_trees(file.parent().unwrap_or(file))?;
+        files::outside_work_trees(files::folder_of(file))?;
     }
     let label = Label::fresh()?;
     let state = "a secret id may have been made that nobody has: `keyward approle rotate --end-old` ends it";

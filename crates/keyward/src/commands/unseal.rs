@@ -1,5 +1,6 @@
 //! `unseal`: gives shares to nodes that are sealed. The shares come from standard input alone, and are kept nowhere.
 
+use super::by_hand::Declined;
 use super::output::{self, Output};
 use super::stop;
 use crate::cli::Exit;
@@ -82,7 +83,7 @@ fn chosen(config: &Config, names: &[String]) -> Result<Vec<(String, String)>> {
     let all: Vec<(String, String)> = config.vault.nodes.iter().map(|n| (n.name.clone(), plain_address(&n.url))).collect();
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|(known, _)| known == *name)) {
         let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-        bail!("there is no node \"{unknown}\" in the configuration; there are {}", known.join(", "));
+        bail!(Declined::usage(format!("there is no node \"{unknown}\" in the configuration; there are {}", known.join(", "))));
     }
     if all.is_empty() {
         return Ok(vec![("vault".to_owned(), plain_address(&config.vault.address))]);
@@ -258,7 +259,7 @@ fn read_share(node: &str) -> Result<Option<Secret>> {
         }
         let share = line.trim();
         if share.len() > LONGEST_SHARE {
-            bail!("a line on standard input is far longer than any share; give one share a line");
+            bail!(Declined::data("a line on standard input is far longer than any share; give one share a line"));
         }
         if !share.is_empty() {
             return Ok(Some(Secret::new(share)));

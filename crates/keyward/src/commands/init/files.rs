@@ -1,5 +1,6 @@
 //! Files that hold a secret: written whole or not at all, readable by their owner alone, never inside a work tree.
 
+use crate::commands::by_hand::Declined;
 use anyhow::{Context, Result, bail};
 use keyward_secret::{Secret, Source, SystemRandom};
 use std::fs::{self, File, OpenOptions};
@@ -23,9 +24,14 @@ pub fn write_private(path: &Path, text: &Secret) -> Result<()> {
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&new, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        File::open(folder_of(path))?.sync_all()
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The folder that a file is in; a bare name is in the current one.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path with something behind its name.
@@ -75,11 +81,11 @@ pub fn outside_work_trees(folder: &Path) -> Result<()> {
     let real = absolute.ancestors().find_map(|above| above.canonicalize().ok()).unwrap_or_else(|| absolute.clone());
     for above in absolute.ancestors().chain(real.ancestors()) {
         if let Some(tree) = TREES.iter().find(|tree| above.join(tree).exists()) {
-            bail!(
+            bail!(Declined::usage(format!(
                 "{} is inside the work tree {} (it has {tree}); name a folder outside of every work tree",
                 folder.display(),
                 above.display()
-            );
+            )));
         }
     }
     Ok(())
@@ -100,10 +106,13 @@ pub fn private_folder(folder: &Path) -> Result<()> {
     }
     let metadata = fs::metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
     if !metadata.is_dir() {
-        bail!("{} is no folder", folder.display());
+        bail!(Declined::usage(format!("{} is no folder", folder.display())));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
-        bail!("others may look into {}; chmod 700 it, or name a folder that does not exist yet", folder.display());
+        bail!(Declined::usage(format!(
+            "others may look into {}; chmod 700 it, or name a folder that does not exist yet",
+            folder.display()
+        )));
     }
     Ok(())
 }
@@ -120,6 +129,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("abc\n"));
         assert_eq!(fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).ok(), Some(0o600));
         assert!(!beside(&path, ".new").exists());
+        assert_eq!([Path::new("id"), Path::new("/id"), Path::new("a/id")].map(folder_of), [".", "/", "a"].map(Path::new));
     }
 
     #[test]

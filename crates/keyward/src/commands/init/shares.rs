@@ -3,6 +3,7 @@
 //! Keyward keeps no share. The files are made beforehand, so that a full disk or a wrong path is found while nothing has happened yet.
 
 use super::files;
+use crate::commands::by_hand::Declined;
 use crate::commands::output;
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -52,18 +53,24 @@ impl Wish {
     /// No way to people, more than one, or numbers that cannot be.
     pub fn check(shares: u8, threshold: u8, folder: Option<PathBuf>, keys: Vec<PathBuf>, on_screen: bool) -> Result<Self> {
         if threshold > shares || shares == 0 || threshold == 0 || (shares > 1 && threshold == 1) {
-            bail!(
+            bail!(Declined::usage(format!(
                 "--threshold {threshold} of --shares {shares} is not possible: at least 2 of the shares, and no more than there are (or 1 of 1)"
-            );
+            )));
         }
         let hands = match (folder, keys.is_empty(), on_screen) {
             (Some(folder), true, false) => Hands::Folder(folder),
             (Some(folder), false, false) => Hands::Pgp(folder, keys),
             (None, true, true) => Hands::Screen,
-            (None, false, _) => bail!("--pgp-key needs --shares-to: the folder that gets the encrypted shares and the root token"),
-            (Some(_), _, true) => bail!("the shares go to a folder or onto the screen: say --shares-to or --show-shares, not both"),
+            (None, false, _) => {
+                bail!(Declined::usage("--pgp-key needs --shares-to: the folder that gets the encrypted shares and the root token"))
+            }
+            (Some(_), _, true) => {
+                bail!(Declined::usage("the shares go to a folder or onto the screen: say --shares-to or --show-shares, not both"))
+            }
             (None, true, false) => {
-                bail!("say where the shares go: --shares-to DIR (one file each), with --pgp-key FILE for each person, or --show-shares")
+                bail!(Declined::usage(
+                    "say where the shares go: --shares-to DIR (one file each), with --pgp-key FILE for each person, or --show-shares"
+                ))
             }
         };
         let mut pgp_keys = Vec::new();
@@ -72,12 +79,12 @@ impl Wish {
             Hands::Pgp(folder, keys) => {
                 files::outside_work_trees(folder)?;
                 if keys.len() != usize::from(shares) {
-                    bail!("there are {} --pgp-key for {shares} shares; name one for each", keys.len());
+                    bail!(Declined::usage(format!("there are {} --pgp-key for {shares} shares; name one for each", keys.len())));
                 }
                 pgp_keys = keys.iter().map(|key| public_key(key)).collect::<Result<_>>()?;
             }
             Hands::Screen if !std::io::stderr().is_terminal() => {
-                bail!("--show-shares needs a terminal: what is written into a file or a pipe is kept somewhere")
+                bail!(Declined::usage("--show-shares needs a terminal: what is written into a file or a pipe is kept somewhere"))
             }
             Hands::Screen => {}
         }
@@ -109,7 +116,7 @@ fn public_key(path: &Path) -> Result<String> {
     file.take(LARGEST_KEY_BYTES).read_to_end(&mut bytes).with_context(|| format!("cannot read the public key {}", path.display()))?;
     let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(STANDARD.encode(&bytes)) };
     if text.contains("PRIVATE KEY BLOCK") {
-        bail!("{} is a private key; give the public one: gpg --export WHO > FILE", path.display());
+        bail!(Declined::usage(format!("{} is a private key; give the public one: gpg --export WHO > FILE", path.display())));
     }
     let armoured =
         unarmoured(text).with_context(|| format!("{} is no PGP public key; make one: gpg --export WHO > FILE", path.display()))?;
@@ -196,7 +203,10 @@ fn reserve(wish: &Wish) -> Result<Vec<PathBuf>> {
     for place in &places {
         // What an interrupted run reserved is blank, and may be taken; anything else is somebody's.
         if fs::read(place).is_ok_and(|text| !text.trim_ascii().is_empty()) {
-            bail!("{} is there already; name another folder, or see whether that is this Vault's", place.display());
+            bail!(Declined::usage(format!(
+                "{} is there already; name another folder, or see whether that is this Vault's",
+                place.display()
+            )));
         }
     }
     for place in &places {

@@ -1,8 +1,9 @@
 //! `token create`: a token that is handed over wrapped or in a file, and one that nobody got is ended.
 
-use super::Create;
 use super::caution::{self, Life};
+use super::{Create, DEFAULT_POLICY, missing_policies};
 use crate::cli::Exit;
+use crate::commands::by_hand::Declined;
 use crate::commands::init::files;
 use crate::commands::output::{self, Output};
 use crate::commands::stop::Stop;
@@ -24,13 +25,15 @@ struct Handed {
 /// What cannot be asked for, or Vault's refusal.
 pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     if wish.policy.iter().any(|policy| policy == "root") {
-        bail!("no root token is made here: make one when it is needed (vault operator generate-root), and end it when it was used");
+        bail!(Declined::usage(
+            "no root token is made here: make one when it is needed (vault operator generate-root), and end it when it was used"
+        ));
     }
     if wish.policy.is_empty() && wish.role.is_none() {
-        bail!("say what it may do: --policy NAME, or --role ROLE; without either it would get all that yours may do");
+        bail!(Declined::usage("say what it may do: --policy NAME, or --role ROLE; without either it would get all that yours may do"));
     }
     if let Some(file) = &wish.to {
-        files::outside_work_trees(file.parent().unwrap_or(file))?;
+        files::outside_work_trees(files::folder_of(file))?;
     }
     let label = Label::fresh()?;
     let period = if wish.ttl.is_some() || wish.role.is_some() { None } else { Some(wish.period) };
@@ -42,7 +45,7 @@ pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         orphan: !wish.child,
         display_name: wish.name.clone(),
         // Where it is declined, Vault takes it out even of what was asked for by name.
-        with_default_policy: wish.policy.iter().any(|policy| policy == "default"),
+        with_default_policy: wish.policy.iter().any(|policy| policy == DEFAULT_POLICY),
         meta: label.metadata(),
         ..NewToken::default()
     };
@@ -102,6 +105,7 @@ async fn cautions(client: &Client, wish: &Create, own: &TokenInfo) -> Vec<String
     let mut warnings: Vec<String> = caution::as_root(own).into_iter().collect();
     warnings.extend(caution::life(life, wish.used_every));
     warnings.extend(wish.child.then(|| "it ends with the token that made it: yours".to_owned()));
+    warnings.extend(missing_policies(client, &wish.policy).await);
     warnings
 }
 

@@ -6,6 +6,7 @@ pub mod caution;
 mod make;
 
 use super::alone::Alone;
+use super::by_hand::Declined;
 use super::check::report::{Finding, Report};
 use super::output::{self, Output};
 use super::rotate;
@@ -20,6 +21,10 @@ use std::time::Duration;
 
 /// More tokens are counted, and not looked at one by one.
 pub const MOST_TOKENS: usize = 10_000;
+/// Vault's own policy, which it gives to every token unless it is told otherwise.
+pub const DEFAULT_POLICY: &str = "default";
+/// That of wrapping tokens: nobody's, made to die within minutes.
+const WRAPPING_POLICY: &str = "response-wrapping";
 /// Vault has written a token's lease within this time after the token itself.
 const TOKEN_IS_WHOLE: Duration = Duration::from_secs(2);
 
@@ -206,6 +211,9 @@ fn show(info: &TokenInfo, out: Output) -> Exit {
 
 async fn renew(client: &Client, which: &Which, environment: &Environment, out: Output) -> Result<Exit> {
     let Some(info) = find(client, which, environment).await? else { return Ok(dead(out)) };
+    if info.never_expires() {
+        return Err(Declined::failed(format!("{} never ends: there is nothing to renew", info.accessor)).into());
+    }
     let renewed = if which.own { Some(client.renew_self().await?) } else { client.renew_accessor(&info.accessor).await? };
     let Some(Renewed { ttl, .. }) = renewed else { return Ok(dead(out)) };
     let left = crate::config::show_duration(Duration::from_secs(ttl.as_secs()));
@@ -227,7 +235,7 @@ async fn renew(client: &Client, which: &Which, environment: &Environment, out: O
 async fn revoke(client: &Client, which: &Which, environment: &Environment, out: Output) -> Result<Exit> {
     let info = find(client, which, environment).await?;
     let (changed, accessor) = match info {
-        None => ("nothing: it was dead already", which.accessor.clone().unwrap_or_default()),
+        None => ("nothing: it was dead already, or never was one of this server", which.accessor.clone().unwrap_or_default()),
         Some(info) => {
             // One's own needs no right over others' accessors.
             if which.own {
@@ -243,6 +251,17 @@ async fn revoke(client: &Client, which: &Which, environment: &Environment, out: 
         Output::Text => output::line(&format!("{changed} ({accessor})")),
     }
     Ok(Exit::Ok)
+}
+
+/// That somebody names policies that do not exist, as far as the token in use may see.
+pub async fn missing_policies(client: &Client, names: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for name in names {
+        if matches!(client.policy(name).await, Ok(None)) {
+            warnings.push(format!("there is no policy {name}: it allows nothing until somebody writes it"));
+        }
+    }
+    warnings
 }
 
 /// What is known of these tokens, which were just listed, but for those that are gone by now.
@@ -275,6 +294,9 @@ async fn tell_all(client: &Client, within: Duration, out: Output) -> Result<Exit
     let accessors = client.token_accessors().await.context("listing the tokens")?;
     let (mut dying, mut endless, mut roots) = (Vec::new(), Vec::new(), Vec::new());
     for info in look_up(client, accessors.iter().take(MOST_TOKENS)).await? {
+        if info.policies.iter().any(|policy| policy == WRAPPING_POLICY) {
+            continue;
+        }
         let accessor = &info.accessor;
         let who = format!("{accessor} {} ({})", info.display_name, info.policies.join(", "));
         if info.policies.iter().any(|policy| policy == "root") {
