@@ -330,7 +330,10 @@ fn the_administrators_policy_sets_up_and_no_line_can_go() {
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
     }
     assert!(world.run(&["token", "list"]).out.contains("Root tokens"));
-    assert_eq!(world.run(&["approle", "rotate", &world.name, "--mount", &world.approle, "--end-old"]).code, Some(0));
+    let own = ["approle", "rotate", &world.name, "--mount", &world.approle, "--end-old"];
+    let locked_out = world.run(&own);
+    assert!(locked_out.code == Some(64) && locked_out.error().contains("its daemon would be locked out: say --to"), "{locked_out:?}");
+    assert_eq!(world.run(&[own.as_slice(), &["--to", world.path("secret-id").to_str().unwrap()]].concat()).code, Some(0));
     assert_eq!(world.json(&["policy", "check", "admin"]).0, Some(0));
     let log = vault.audit_log.to_str().unwrap();
     assert!(world.run(&["policy", "audit", "--audit-log", log]).code.is_some());

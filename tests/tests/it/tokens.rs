@@ -213,6 +213,13 @@ fn a_role_is_made_once_and_gets_another_secret_id_that_logs_in() {
     assert!(login(&first).0 >= 400 && login(&second).0 >= 400);
     let unwrapped = vault.api_as(last["secret_id"]["wrapping_token"].as_str().unwrap(), "POST", "sys/wrapping/unwrap", None).unwrap();
     assert_eq!(unwrapped.0, 200);
+    // What was made is said, whatever fails then; and a secret id that nobody could try is not left.
+    let elsewhere = unique("elsewhere");
+    let bound =
+        ["approle", "create", &elsewhere, "--mount", &mount, "--policy", &policy, "--bound-cidr", "192.0.2.0/24", "--to", "secret-id-3"];
+    let ended = world.run(&bound);
+    assert!(ended.code == Some(77) && ended.err.contains("created: auth/") && ended.error().contains("--wrap"), "{ended:?}");
+    assert_eq!(vault.api("LIST", &format!("auth/{mount}/role/{elsewhere}/secret-id"), None).unwrap().0, 404);
     let ended = world.run(&["approle", "create", &role, "--mount", &mount, "--policy", "root"]);
     assert!(ended.error().contains("cannot have the policy root"), "{ended:?}");
 }

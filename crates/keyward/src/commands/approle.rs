@@ -11,7 +11,7 @@ use super::token::{
 };
 use super::unclaimed::{self, Label};
 use crate::cli::Exit;
-use crate::config::{Config, Environment, KindConfig, parse_duration, show_duration};
+use crate::config::{Auth, Config, Environment, KindConfig, SecretRef, parse_duration, show_duration};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// What is noted with secret ids that are made here, so that people see where they come from.
 const MADE_BY: (&str, &str) = ("made_by", "keyward approle");
+
+const FROM_HERE: &str =
+    "the new secret id does not log in from here; where its role is bound to other addresses, hand it over wrapped (--wrap)";
 
 /// `approle`.
 #[derive(Clone, Debug, Subcommand)]
@@ -106,6 +109,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Approle, out: 
         Approle::Create(create) => make(client, create, out).await,
         Approle::Rotate(rotate) => {
             refuse_managed(&alone.live.config, &rotate.target)?;
+            refuse_to_lock_out(&alone.live.config, &rotate)?;
             another(client, rotate, out).await
         }
     }
@@ -121,6 +125,21 @@ fn refuse_managed(config: &Config, target: &Target) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Keyward's own old secret ids may end only where the new one comes to where its daemon reads it.
+fn refuse_to_lock_out(config: &Config, wish: &Rotate) -> Result<()> {
+    let Some(Auth::AppRole { mount, secret_id, .. }) = &config.vault.auth else { return Ok(()) };
+    let is_own = *mount == wish.target.mount && config.init.name == wish.target.role;
+    let file = if let SecretRef::File(file) = secret_id { Some(file) } else { None };
+    let comes_there = file.is_some() && wish.target.to.as_ref().and_then(|to| std::path::absolute(to).ok()).as_ref() == file;
+    if !is_own || !wish.end_old || comes_there {
+        return Ok(());
+    }
+    let there = file.map_or_else(String::new, |file| format!("say --to {}, or ", file.display()));
+    bail!(Declined::usage(format!(
+        "this is Keyward's own role, and its daemon would be locked out: {there}leave --end-old out until the daemon has the new secret id"
+    )))
 }
 
 async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
@@ -142,23 +161,25 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         None => plan::Verdict::Create,
         Some(there) => plan::compared(&body, &there),
     };
+    let state = init::word(verdict.state(), false);
     if verdict.is_change() {
         client.put_object(&path, &body, None).await?;
-        did(format!("{path}: {}", init::word(verdict.state(), false)));
+        did(format!("{path}: {state}"));
+    }
+    if out == Output::Text {
+        output::note(&format!("{state}: {path}"));
+        verdict.details().iter().for_each(|detail| output::note(&format!("  {detail}")));
     }
     let role_id = client.approle_role_id(mount, role).await?;
     let has_ids = !client.secret_id_accessors(mount, role).await?.is_empty();
     let mut stop = Stop::listen()?;
     let handed = if has_ids { None } else { Some(hand_over(client, &wish.target, &role_id, &mut stop).await?) };
-    let state = init::word(verdict.state(), false);
     match out {
         Output::Json => output::json(&json!({
             "role": path, "state": state, "details": verdict.details(), "role_id": role_id,
             "secret_id": handed.as_ref().map(Handed::json), "warnings": warnings,
         })),
         Output::Text => {
-            output::note(&format!("{state}: {path}"));
-            verdict.details().iter().for_each(|detail| output::note(&format!("  {detail}")));
             output::note(&format!("role id: {role_id}"));
             match &handed {
                 Some(handed) => handed.tell(),
@@ -309,7 +330,7 @@ async fn made(client: &Client, target: &Target, role_id: &str, label: &Label) ->
 }
 
 async fn prove_and_write(client: &Client, target: &Target, role_id: &str, secret_id: &Secret, file: &std::path::Path) -> Result<()> {
-    let login = client.approle_login(&target.mount, role_id, secret_id).await.context("the new secret id does not log in from here")?;
+    let login = client.approle_login(&target.mount, role_id, secret_id).await.context(FROM_HERE)?;
     client.revoke_accessor(&login.accessor).await.context("the token of the proof could not be given back")?;
     files::write_private(file, secret_id)
 }
