@@ -156,6 +156,10 @@ fn no_root_token_is_made_and_none_by_accident() {
     assert!(
         world.run(&["token", "create", "--policy", &policy, "--to", inside.to_str().unwrap()]).error().contains("inside the work tree")
     );
+    // As `/dev/stdout` is one.
+    std::os::unix::fs::symlink("/proc/self/fd/1", world.path("link")).unwrap();
+    let ended = world.run(&["token", "create", "--policy", &policy, "--to", "link"]);
+    assert!(ended.code == Some(64) && ended.error().contains("no ordinary file") && world.path("link").is_symlink(), "{ended:?}");
     let (file, child) = (world.path("token"), ["token", "create", "--child", "--policy", &policy, "--to"]);
     let (code, made) = world.json(&[child.as_slice(), &[file.to_str().unwrap()]].concat());
     assert_eq!(code, Some(0), "{made:#}");

@@ -290,7 +290,7 @@ impl Handed {
 /// Makes a secret id and hands it over; Ctrl-C waits for that. What is made and does not come here is looked for and ended.
 async fn hand_over(client: &Client, target: &Target, role_id: &str, stop: &mut Stop) -> Result<Handed> {
     if let Some(file) = &target.to {
-        files::outside_work_trees(files::folder_of(file))?;
+        files::takes_a_secret(file)?;
     }
     let label = Label::fresh()?;
     let state = "a secret id may have been made that nobody has: `keyward approle rotate --end-old` ends it";

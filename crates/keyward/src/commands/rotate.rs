@@ -163,6 +163,18 @@ pub fn read_value(name: &str) -> Result<Secret> {
         }
         return Ok(first);
     }
+    read_known(name)
+}
+
+/// Reads one that exists already, so that nobody has to type it twice.
+///
+/// # Errors
+/// No value, or more than one line.
+pub fn read_known(name: &str) -> Result<Secret> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return hidden(&format!("{name}: "));
+    }
     let mut lines = stdin.lock();
     let value = line_of(&mut lines, name)?.ok_or_else(no_value)?;
     nothing_after(&mut lines, "it takes a value of one line")?;

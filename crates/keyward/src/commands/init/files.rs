@@ -11,6 +11,19 @@ use std::path::{Path, PathBuf};
 /// What marks the top of a work tree.
 const TREES: [&str; 5] = [".git", ".hg", ".svn", ".jj", ".bzr"];
 
+/// Refuses a place where nothing is handed over: inside a work tree, or where a link or no file stands, such as `/dev/stdout`, which would be
+/// replaced by a file.
+///
+/// # Errors
+/// It is one.
+pub fn takes_a_secret(path: &Path) -> Result<()> {
+    outside_work_trees(folder_of(path))?;
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        bail!(Declined::usage(format!("{} is no ordinary file; name one, or a place where nothing is", path.display())));
+    }
+    Ok(())
+}
+
 /// Writes a file of mode 0600 by way of another name, so that it is there whole or not at all.
 ///
 /// # Errors
@@ -26,7 +39,11 @@ pub fn write_private(path: &Path, text: &Secret) -> Result<()> {
         fs::rename(&new, path)?;
         File::open(folder_of(path))?.sync_all()
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let written = write();
+    if written.is_err() {
+        remove(&new)?;
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The folder that a file is in; a bare name is in the current one.
@@ -129,6 +146,13 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("abc\n"));
         assert_eq!(fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).ok(), Some(0o600));
         assert!(!beside(&path, ".new").exists());
+        let (link, folder) = (dir.path().join("link"), dir.path().join("folder"));
+        assert!(std::os::unix::fs::symlink(&path, &link).and_then(|()| fs::create_dir(&folder)).is_ok());
+        assert!(write_private(&folder, &Secret::new("abc")).is_err() && !beside(&folder, ".new").exists());
+        assert!(takes_a_secret(&path).is_ok() && takes_a_secret(&dir.path().join("nothing")).is_ok());
+        for other in [link.as_path(), &folder, Path::new("/dev/stdout"), Path::new("/dev/null")] {
+            assert!(takes_a_secret(other).is_err(), "{}", other.display());
+        }
         assert_eq!([Path::new("id"), Path::new("/id"), Path::new("a/id")].map(folder_of), [".", "/", "a"].map(Path::new));
     }
 

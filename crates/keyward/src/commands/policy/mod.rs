@@ -64,10 +64,14 @@ pub async fn run(config: Config, environment: &Environment, wish: Policy, out: O
 async fn print(config: Config, environment: &Environment, role: Option<Role>, out: Output) -> Result<Exit> {
     let alone = Alone::offline(config, environment)?;
     let config = &alone.live.config;
-    let known = match session::personal_credentials(&config.vault, environment) {
-        Ok(credentials) if session::log_in(alone.live.vault.client(), &credentials, environment).await.is_ok() => known::look(&alone).await,
-        _ => {
-            output::note("keyward: Vault is not asked, because there is no token for it; everything is taken to be made yet");
+    let unasked = match session::personal_credentials(&config.vault, environment) {
+        Ok(credentials) => session::log_in(alone.live.vault.client(), &credentials, environment).await.err().map(|why| why.to_string()),
+        Err(_) => Some("there is no token for it".to_owned()),
+    };
+    let known = match unasked {
+        None => known::look(&alone).await,
+        Some(why) => {
+            output::note(&format!("keyward: Vault is not asked, and everything is taken to be made yet: {why}"));
             known::guess(config)
         }
     };

@@ -33,7 +33,7 @@ pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
         bail!(Declined::usage("say what it may do: --policy NAME, or --role ROLE; without either it would get all that yours may do"));
     }
     if let Some(file) = &wish.to {
-        files::outside_work_trees(files::folder_of(file))?;
+        files::takes_a_secret(file)?;
     }
     let label = Label::fresh()?;
     let period = if wish.ttl.is_some() || wish.role.is_some() { None } else { Some(wish.period) };

@@ -138,7 +138,7 @@ async fn find(client: &Client, which: &Which, environment: &Environment) -> Resu
     }
     let token = match &which.file {
         Some(file) => resolve_local(&SecretRef::File(std::path::absolute(file)?), environment)?,
-        None => rotate::read_value("the token")?,
+        None => rotate::read_known("the token")?,
     };
     Ok(client.lookup_other(&token).await?)
 }
