@@ -29,6 +29,10 @@ fn a_secret_that_exists_is_adopted_without_rotating_it() {
     // A role belongs to one secret: where another one rotates it already, the proposal does not fit, and that is said.
     let twice = by_hand(&shop, &["adopt", &format!("{}/shop/old", shop.kv)], "");
     assert!(twice.code == Some(1) && twice.err.contains("both rotate the role"), "{twice:?}");
+    assert!(
+        twice.out.is_empty() && twice.err.contains("kind = \"postgres-password\""),
+        "nothing to append to the configuration: {twice:?}"
+    );
     let before = fs::read_to_string(&shop.config).unwrap();
     let (head, rest) = before.split_once("[[secret]]\nname = \"legacy\"").unwrap();
     let after = rest.split_once("[[secret]]").unwrap().1;

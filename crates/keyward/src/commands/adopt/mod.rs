@@ -71,12 +71,9 @@ pub async fn run(wanted: &Adopt, file: &Path, environment: &Environment, out: Ou
     remarks.extend(disagreement(fields, &seen));
     remarks.extend(owners.iter().map(|m| format!("{} is managed already, as {}", m.config.kind.owned_fields().join(", "), m.spec.name)));
     let text = stanza::render(&proposal);
-    tell(&path, &proposal, &remarks, &text, out);
-    if text.is_empty() {
-        return Ok(Exit::Ok);
-    }
-    sound(file, environment, &text)?;
-    Ok(Exit::Ok)
+    let fits = if text.is_empty() { Ok(()) } else { sound(file, environment, &text) };
+    tell(&path, &proposal, &remarks, (&text, fits.is_ok()), out);
+    fits.map(|()| Exit::Ok)
 }
 
 /// What is seen of a document without keeping a value that is secret.
@@ -129,7 +126,8 @@ fn disagreement(fields: &Fields, seen: &Seen) -> Option<String> {
         .then(|| format!("{} would be written in another way than it is now (the same URL, otherwise escaped)", url.field))
 }
 
-fn tell(path: &str, proposal: &Proposal, remarks: &[String], text: &str, out: Output) {
+/// `text`: the proposal, and whether it fits into the configuration.
+fn tell(path: &str, proposal: &Proposal, remarks: &[String], (text, fits): (&str, bool), out: Output) {
     if out == Output::Json {
         let secret = |s: &stanza::Stanza| serde_json::json!({ "name": s.name, "kind": s.kind, "class": s.class, "fields": s.fields });
         return output::json(&serde_json::json!({
@@ -151,6 +149,10 @@ fn tell(path: &str, proposal: &Proposal, remarks: &[String], text: &str, out: Ou
     }
     if text.is_empty() {
         return output::note(&format!("There is nothing in {path} that Keyward would rotate besides. Nothing was changed."));
+    }
+    if !fits {
+        // Not onto standard output: whoever appends that to the configuration would break it.
+        return output::note(text);
     }
     output::line(text);
     output::note(
