@@ -14,6 +14,7 @@ use jiff::{Timestamp, ToSpan};
 use keyward_vault::{Client, Kind};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -177,15 +178,22 @@ impl Use {
             return;
         }
         let Some(capability) = capability(&line.request.operation) else { return };
+        // Vault notes a listed folder with a slash at its end, and allows it by a rule without one, too.
+        let (path, folder) = (&line.request.path, line.request.path.trim_end_matches('/'));
+        let is_it = |rule: &Rule| rule.covers(path) || capability == "list" && rule.covers(folder);
+        // Of all rules that fit, the most exact one decides; whatever is wider was not used.
+        let mut decisive: Vec<(&str, usize, &Rule)> = Vec::new();
         for policy in &line.auth.policies {
-            let Some(rules) = self.rules.get(policy.as_ref()) else { continue };
-            // Vault notes a listed folder with a slash at its end, and allows it by a rule without one, too.
-            let (path, folder) = (&line.request.path, line.request.path.trim_end_matches('/'));
-            let is_it = |rule: &Rule| rule.covers(path) || capability == "list" && rule.covers(folder);
-            for (number, _) in rules.iter().enumerate().filter(|(_, rule)| is_it(rule)) {
-                self.used.insert((policy.to_string(), number, capability));
+            for (number, rule) in self.rules.get(policy.as_ref()).into_iter().flatten().enumerate().filter(|(_, rule)| is_it(rule)) {
+                match decisive.first().map_or(Ordering::Greater, |(_, _, best)| rule.exactness().cmp(&best.exactness())) {
+                    Ordering::Less => continue,
+                    Ordering::Equal => {}
+                    Ordering::Greater => decisive.clear(),
+                }
+                decisive.push((policy.as_ref(), number, rule));
             }
         }
+        self.used.extend(decisive.into_iter().map(|(policy, number, _)| (policy.to_owned(), number, capability)));
     }
 }
 
@@ -282,6 +290,17 @@ mod tests {
             line(new, "read", "x", true),
         ];
         assert_eq!(says(&all), [(Mark::Well, "every right was used within 90 days".to_owned())]);
+    }
+
+    #[test]
+    fn what_a_more_exact_rule_allowed_is_no_use_of_a_wider_one() {
+        let rules = |text: &str| hcl::parse(text).unwrap_or_default();
+        let wide = rules("path \"kv/*\" { capabilities = [\"read\"] }");
+        let exact = rules("path \"kv/data/+\" { capabilities = [\"read\"] }\npath \"kv/data/a\" { capabilities = [\"read\"] }");
+        let mut seen = seen(&[]);
+        seen.rules = BTreeMap::from([("default".to_owned(), wide), ("app".to_owned(), exact)]);
+        seen.take(line("1990-01-01T00:00:00Z", "read", "kv/data/a", true).as_bytes());
+        assert_eq!(seen.used, BTreeSet::from([("app".to_owned(), 1, "read")]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It never judges. What it does not know (parameters, time limits) is skipped, block by block.
 
 use serde_json::Value;
+use std::cmp::Reverse;
 
 /// A path of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,13 @@ impl Rule {
     /// Whether the path has a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.path.ends_with('*') || self.path.split('/').any(|part| part == "+")
+    }
+
+    /// By which Vault takes one of several rules that cover a path: the greater one.
+    pub fn exactness(&self) -> impl Ord + use<> {
+        let first = self.path.char_indices().find(|(at, c)| *c == '+' || (*c == '*' && at + 1 == self.path.len()));
+        let singles = self.path.split('/').filter(|part| *part == "+").count();
+        (first.map_or(usize::MAX, |(at, _)| at), !self.path.ends_with('*'), Reverse(singles), self.path.len(), self.path.clone())
     }
 
     /// Whether it is about this path.
@@ -218,6 +226,14 @@ mod tests {
     fn what_is_cut_off_is_not_read_by_halves() {
         for text in ["path \"a\" { capabilities = [\"read\"", "path \"a", "path a { }", "/* never", "{\"path\":"] {
             assert_eq!(rules(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_more_exact_rule_is_the_one_that_vault_takes() {
+        let rule = |path: &str| Rule { path: path.into(), capabilities: vec![] };
+        for (more, less) in [("a/b", "a/*"), ("a/b/*", "a/*"), ("a/b/+", "a/+/c"), ("a/+/c", "a/+/*"), ("a/*", "*"), ("a/+/c", "a/+/+")] {
+            assert!(rule(more).exactness() > rule(less).exactness(), "{more} {less}");
         }
     }
 
