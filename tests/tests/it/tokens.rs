@@ -190,7 +190,9 @@ fn a_role_is_made_once_and_gets_another_secret_id_that_logs_in() {
     let (mount, role) = (unique("approle"), unique("billing"));
     vault.must("POST", &format!("sys/auth/{mount}"), Some(json!({ "type": "approle" }))).unwrap();
     let (first, second) = (world.path("secret-id-1"), world.path("secret-id-2"));
-    let create = ["approle", "create", &role, "--mount", &mount, "--policy", &policy, "--to", first.to_str().unwrap()];
+    let from = ["--bound-cidr", "127.0.0.1", "--bound-cidr", "::1/128"];
+    let create =
+        [["approle", "create", &role, "--mount", &mount, "--policy", &policy, "--to", first.to_str().unwrap()].as_slice(), &from].concat();
     let (code, made) = world.json(&create);
     assert_eq!(
         (code, made["state"].clone(), made["secret_id"]["proved_by_login"].clone()),

@@ -11,7 +11,7 @@ use super::token::{
 };
 use super::unclaimed::{self, Label};
 use crate::cli::Exit;
-use crate::config::{Auth, Config, Environment, KindConfig, SecretRef, parse_duration, show_duration};
+use crate::config::{Auth, Config, Environment, KindConfig, SecretRef, network, parse_duration, show_duration};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
@@ -77,7 +77,7 @@ pub struct Create {
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
     pub period: Duration,
     /// From where it may be used; once per network
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
     pub bound_cidr: Vec<String>,
     /// How long a secret id lives; without it, until it is ended
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

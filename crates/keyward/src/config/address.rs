@@ -12,6 +12,19 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// A network as Vault takes it: an address and how many of its bits count. An address alone is a network of one.
+///
+/// # Errors
+/// It is none; the end of a sentence.
+pub fn network(text: &str) -> Result<String, String> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let form = "must be an address or a network, such as \"192.0.2.0/24\"";
+    let address: IpAddr = address.parse().map_err(|_| form)?;
+    let most: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Ok(most), |bits| bits.parse().ok().filter(|bits| *bits <= most).ok_or(form))?;
+    Ok(format!("{address}/{bits}"))
+}
+
 /// An HTTP or HTTPS URL with neither user nor password; the error is the end of a sentence and repeats nothing of it.
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("must be a URL such as \"https://host:8200\" ({error})"))?;
@@ -74,6 +87,18 @@ mod tests {
         for bad in ["https://u:hunter2@host", "hunter2", "ftp://hunter2", "https://hunter2@host"] {
             let Err(error) = http_url(bad) else { panic!("{bad}") };
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_alone_is_a_network_of_one() {
+        let check = |text: &str, expected: Option<&str>| assert_eq!(network(text).ok().as_deref(), expected, "{text}");
+        check("192.0.2.7", Some("192.0.2.7/32"));
+        check("192.0.2.7/32", Some("192.0.2.7/32"));
+        check("10.1.2.3/8", Some("10.1.2.3/8"));
+        check("::1", Some("::1/128"));
+        for none in ["", "here", "192.0.2.0/33", "192.0.2.0/", "::1/129"] {
+            check(none, None);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `[init]`: what `keyward init` sets up beside what the secrets themselves imply. Nothing else looks at it.
 
+use super::address::network;
 use super::kinds::{Admin, connection_path, is_plain, read_admin, vault_path};
 use super::problem::Problems;
 use super::reference::absolute_path;
@@ -117,7 +118,8 @@ pub(super) fn read(section: Option<Section<'_>>, problems: &Problems<'_>) -> Ini
     config.transit_keys =
         plain_list(&mut s, "transit_keys", "must hold keys' paths, such as [\"transit/keys/orders\"]", |text| vault_path(text, "keys"));
     config.audit_log = s.parsed("audit_log", absolute_path).map(Spanned::into_inner);
-    config.bound_cidrs = s.texts("bound_cidrs").into_iter().map(Spanned::into_inner).collect();
+    config.bound_cidrs =
+        plain_list(&mut s, "bound_cidrs", "must hold addresses or networks, such as [\"192.0.2.0/24\"]", |text| network(text).ok());
     for connection in s.sections("connection", "[[init.connection]]") {
         let span = connection.span().clone();
         let Some(found) = read_connection(connection) else { continue };

@@ -23,6 +23,7 @@ mod section;
 mod shape;
 mod vault;
 
+pub use address::network;
 pub use alert::{AlertConfig, Alertmanager, Repeat, Smtp, Webhook, WebhookUrl};
 pub use audit::{AuditConfig, Evidence};
 pub use backup::{BackupConfig, Copy};

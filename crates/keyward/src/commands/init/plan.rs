@@ -4,6 +4,7 @@
 
 use super::wanted::{Item, Thing};
 use crate::commands::policy::grants::MARK;
+use crate::config::network;
 use keyward_targets::postgres::EngineUser;
 use keyward_vault::AuditDevice;
 use serde::Serialize;
@@ -199,7 +200,9 @@ fn connection(wanted: &Map<String, Value>, there: &Map<String, Value>) -> Verdic
 fn is_same(wanted: &Value, there: &Value) -> bool {
     match (wanted, there) {
         (Value::Array(wanted), Value::Array(there)) => {
-            let set = |list: &[Value]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+            // Of a network of one, Vault gives some lists back as the address alone.
+            let plain = |value: &Value| value.as_str().and_then(|text| network(text).ok()).unwrap_or_else(|| value.to_string());
+            let set = |list: &[Value]| list.iter().map(plain).collect::<BTreeSet<_>>();
             set(wanted) == set(there)
         }
         (Value::Array(wanted), Value::Null) => wanted.is_empty(),

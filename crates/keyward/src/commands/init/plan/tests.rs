@@ -25,6 +25,17 @@ fn fields_are_compared_and_others_are_left_alone() {
 }
 
 #[test]
+fn a_network_of_one_is_its_address() {
+    let check = |there: Value, expected: &Verdict| {
+        let wanted = object(json!({ "token_bound_cidrs": ["192.0.2.7/32", "::1/128", "10.0.0.0/8"] }));
+        assert_eq!(compared(&wanted, &object(json!({ "token_bound_cidrs": there }))), *expected);
+    };
+    check(json!(["10.0.0.0/8", "192.0.2.7", "::1"]), &Verdict::Unchanged);
+    let changed = "token_bound_cidrs: [\"192.0.2.7\"] becomes [\"192.0.2.7/32\",\"::1/128\",\"10.0.0.0/8\"]";
+    check(json!(["192.0.2.7"]), &Verdict::Change(vec![changed.to_owned()]));
+}
+
+#[test]
 fn a_password_is_changed_only_where_that_was_said() {
     check(role("db/static-roles/reporting", Some("r")), Found::Object(None), &Verdict::Create);
     let item = Item { name: "x".into(), thing: role("db/static-roles/billing", Some("billing_user")) };
