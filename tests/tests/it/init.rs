@@ -156,6 +156,26 @@ fn whatever_change_it_dies_at_the_next_run_goes_on() {
     assert!(world.run(&["check"]).out.contains("the login works"));
 }
 
+/// A mount that is not there yet ends where `[init]` says, not behind its first part.
+#[test]
+fn a_mount_of_several_parts_is_made_as_a_whole() {
+    let vault = servers().vault();
+    let mut world = World::on(&vault.address, vault, "");
+    let (file, kv) = (world.path("keyward.toml"), &world.kv);
+    let text = fs::read_to_string(&file).unwrap();
+    let deep = text
+        .replace(&format!("path = \"{kv}/"), &format!("path = \"{kv}/of/team/"))
+        .replace("[init]\n", &format!("[init]\nkv = [\"{kv}/of\"]\n"));
+    fs::write(&file, deep).unwrap();
+    let (code, first) = world.json(&["init", "--rotate-now", &world.static_role]);
+    assert_eq!((code, state_of(&first, &format!("mount {kv}/of/"))), (Some(0), "created".to_owned()), "{first:#}");
+    assert_eq!(states(&world.json(&["init"]).1), BTreeSet::from(["unchanged"]));
+    // What was granted is enough.
+    world.use_token("");
+    let ended = world.run(&["rotate", "webhook", "--alone"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
 #[test]
 fn what_somebody_else_made_is_not_touched() {
     let vault = servers().vault();

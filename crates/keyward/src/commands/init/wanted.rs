@@ -147,16 +147,16 @@ fn item(name: impl Into<String>, thing: Thing) -> Item {
     Item { name: name.into(), thing }
 }
 
-/// The mount of a KV path: one that is there, else its first segment.
-pub fn mount_of(path: &str, mounts: &BTreeMap<String, String>) -> String {
-    let fits = |mount: &&String| path.starts_with(mount.as_str());
-    let found = mounts.keys().filter(fits).max_by_key(|mount| mount.len());
+/// The mount of a KV path: one that is there or that `[init]` names, else its first segment.
+pub fn mount_of(config: &Config, path: &str, mounts: &BTreeMap<String, String>) -> String {
+    let named = config.init.kv.iter().map(|mount| format!("{mount}/"));
+    let found = mounts.keys().cloned().chain(named).filter(|mount| path.starts_with(mount.as_str())).max_by_key(String::len);
     found.map_or_else(|| path.split('/').next().unwrap_or(path).to_owned(), |mount| mount.trim_end_matches('/').to_owned())
 }
 
 fn engines(config: &Config, mounts: &BTreeMap<String, String>) -> Vec<Item> {
     let kv = config.secrets.iter().flat_map(|s| s.kind.path().into_iter().chain(s.kind.public().map(|(path, _)| path)));
-    let kv: BTreeSet<String> = kv.map(|path| mount_of(path, mounts)).chain(config.init.kv.iter().cloned()).collect();
+    let kv: BTreeSet<String> = kv.map(|path| mount_of(config, path, mounts)).chain(config.init.kv.iter().cloned()).collect();
     let database: BTreeSet<&String> = config.init.connections.iter().map(|c| &c.mount).collect();
     let transit: BTreeSet<String> = transit_keys(config).into_keys().map(|(mount, _)| mount).collect();
     let mount = |path: String, kind: &'static str| {
@@ -213,7 +213,7 @@ fn keys(config: &Config) -> Vec<Item> {
 fn policies(config: &Config, mounts: &BTreeMap<String, String>, signing: &BTreeSet<String>) -> Vec<Item> {
     let known = |is_missing| {
         let place = |path: String| {
-            let mount = mount_of(&path, mounts);
+            let mount = mount_of(config, &path, mounts);
             let below = path.get(mount.len() + 1..).unwrap_or_default().to_owned();
             (path, crate::commands::check::needs::Place { mount, path: below, is_missing, is_guessed: false })
         };

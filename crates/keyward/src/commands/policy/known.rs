@@ -22,7 +22,7 @@ pub async fn look(alone: &Alone) -> Known {
 /// Nothing is there yet, and each path's mount is its first segment.
 pub fn guess(config: &Config) -> Known {
     let place = |path: String| {
-        let mount = wanted::mount_of(&path, &BTreeMap::new());
+        let mount = wanted::mount_of(config, &path, &BTreeMap::new());
         let below = path.get(mount.len() + 1..).unwrap_or_default().to_owned();
         (path, needs::Place { mount, path: below, is_missing: true, is_guessed: false })
     };

@@ -61,6 +61,18 @@ fn a_service_reads_what_is_published_and_nothing_else() {
 }
 
 #[test]
+fn a_mount_that_is_to_be_made_ends_where_the_configuration_says() {
+    let text = TEXT.replace("[init]\n", "[init]\nkv = [\"secret/deep\"]\n").replace("secret/hook", "secret/deep/down/hook");
+    let config = Config::parse(&text, "k.toml", &Environment::empty()).unwrap_or_else(|e| panic!("{e}"));
+    let known = crate::commands::policy::known::guess(&config);
+    let paths: Vec<String> = grants(Role::Backend, &config, &known).into_iter().map(|g| g.path).collect();
+    assert!(paths.contains(&"secret/deep/data/down/hook".to_owned()), "{paths:?}");
+    let items = wanted::things(&config, &BTreeMap::new(), &BTreeSet::new());
+    let named = |name: &str| items.iter().any(|item| item.name.starts_with(name));
+    assert!(named("mount secret/deep/ (KV") && named("mount secret/ (KV"), "billing is in secret/ itself");
+}
+
+#[test]
 fn a_key_that_signs_need_not_encrypt() {
     let known = Known { signing: BTreeSet::from(["transit/keys/orders".to_owned()]), ..Known::default() };
     let paths: Vec<String> = grants(Role::Keyward, &config(), &known).into_iter().map(|g| g.path).collect();
