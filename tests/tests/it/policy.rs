@@ -308,6 +308,8 @@ fn the_administrators_policy_sets_up_and_no_line_can_go() {
     assert_eq!(code, Some(0), "{answer:#}");
     let services = format!("{}-services", world.name);
     let file = world.path("service-token");
+    let alone = world.run(&["token", "create", "--policy", &format!("{}-backend", world.name)]);
+    assert!(alone.code == Some(77) && alone.error().contains(&format!("say --role {services}")), "{alone:?}");
     let (code, made) = world.json(&[
         "token",
         "create",

@@ -10,7 +10,7 @@ use crate::commands::stop::Stop;
 use crate::commands::unclaimed::{self, Label};
 use anyhow::{Context, Result, bail};
 use keyward_secret::Secret;
-use keyward_vault::{Client, NewToken, TokenInfo};
+use keyward_vault::{Client, Kind, NewToken, TokenInfo, VaultError};
 
 /// A token on its way to whoever uses it.
 struct Handed {
@@ -19,11 +19,11 @@ struct Handed {
     wrapping: Option<Secret>,
 }
 
-/// Makes one. Ctrl-C waits until it is handed over.
+/// Makes one. Ctrl-C waits until it is handed over. `services`: the token role by which whoever set Vault up makes services' tokens.
 ///
 /// # Errors
 /// What cannot be asked for, or Vault's refusal.
-pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
+pub async fn make(client: &Client, wish: Create, services: &str, out: Output) -> Result<Exit> {
     if wish.policy.iter().any(|policy| policy == "root") {
         bail!(Declined::usage(
             "no root token is made here: make one when it is needed (vault operator generate-root), and end it when it was used"
@@ -55,7 +55,12 @@ pub async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     let handed = stop.finish("a token is being made and handed over", state, hand_over(client, &wish, &new)).await;
     let handed = match handed {
         Ok(handed) => handed,
-        Err(error) => return Err(unclaimed::ended(error, label.end_tokens(client)).await),
+        Err(error) => {
+            let is_denied = error.downcast_ref::<VaultError>().is_some_and(|error| error.kind == Kind::Denied);
+            let error = unclaimed::ended(error, label.end_tokens(client)).await;
+            let by_role = format!("your token makes tokens by a role only, if at all: say --role {services}");
+            return Err(if is_denied && wish.role.is_none() { error.context(by_role) } else { error });
+        }
     };
     say(&handed, &wish, &warnings, out);
     Ok(Exit::Ok)

@@ -8,6 +8,7 @@ mod make;
 use super::alone::Alone;
 use super::by_hand::Declined;
 use super::check::report::{Finding, Report};
+use super::init::wanted;
 use super::output::{self, Output};
 use super::rotate;
 use crate::cli::Exit;
@@ -117,7 +118,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Token, out: Ou
     let alone = Alone::log_in(config, environment).await?;
     let client = alone.live.vault.client();
     match wish {
-        Token::Create(create) => make::make(client, create, out).await,
+        Token::Create(create) => make::make(client, create, &wanted::services(&alone.live.config), out).await,
         Token::Lookup(which) => match find(client, &which, environment).await? {
             Some(info) => Ok(show(&info, out)),
             None => Ok(dead(out)),
