@@ -45,7 +45,13 @@ impl fmt::Display for Fault {
 /// # Errors
 /// Everything that is wrong.
 pub fn parse(text: &str) -> Result<Vec<Variable>, Vec<Fault>> {
-    let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1, found: Vec::new(), faults: Vec::new() };
+    let mut reader = Reader {
+        rest: text.strip_prefix('\u{feff}').unwrap_or(text),
+        line: 1,
+        found: Vec::new(),
+        places: BTreeMap::new(),
+        faults: Vec::new(),
+    };
     while !reader.rest.is_empty() {
         reader.assignment();
     }
@@ -56,6 +62,8 @@ struct Reader<'t> {
     rest: &'t str,
     line: usize,
     found: Vec<Variable>,
+    /// Where each stands in `found`.
+    places: BTreeMap<String, usize>,
     faults: Vec<Fault>,
 }
 
@@ -105,8 +113,11 @@ impl<'t> Reader<'t> {
         };
         let Some((value, made_of)) = value else { return };
         let lines = first..=self.line - 1;
-        match self.found.iter_mut().find(|v| v.name == name) {
-            None => self.found.push(Variable { name: name.to_owned(), value, lines: vec![lines], made_of }),
+        match self.places.get(name).and_then(|place| self.found.get_mut(*place)) {
+            None => {
+                self.places.insert(name.to_owned(), self.found.len());
+                self.found.push(Variable { name: name.to_owned(), value, lines: vec![lines], made_of });
+            }
             Some(other) if other.value.same_as(&value) => {
                 other.lines.push(lines);
                 other.made_of.extend(made_of);
@@ -175,8 +186,8 @@ impl<'t> Reader<'t> {
 
     /// Escapes undone (in double quotes), and `${NAME}` replaced by what stands further up.
     fn expanded(&mut self, raw: &str, escapes: bool, name: &str, first: usize) -> Option<Made> {
-        let known: BTreeMap<&str, &Secret> = self.found.iter().map(|v| (v.name.as_str(), &v.value)).collect();
-        match expand(raw, escapes, &known) {
+        let known = |name: &str| self.places.get(name).and_then(|place| self.found.get(*place)).map(|v| &v.value);
+        match expand(raw, escapes, known) {
             Ok(value) => Some(value),
             Err(why) => {
                 let why = format!("{name} {why}");
@@ -218,7 +229,7 @@ const BACKSLASH_OR_NOT: &str =
 const REPLACED_OR_NOT: &str =
     "holds a $ before a name, which some tools replace and others keep; put the value in single quotes if the $ belongs to it";
 
-fn expand(raw: &str, escapes: bool, known: &BTreeMap<&str, &Secret>) -> Result<Made, String> {
+fn expand<'k>(raw: &str, escapes: bool, known: impl Fn(&str) -> Option<&'k Secret>) -> Result<Made, String> {
     let mut made_of = BTreeSet::new();
     let mut out = Zeroizing::new(String::with_capacity(raw.len()));
     let mut rest = raw.chars().peekable();
@@ -238,7 +249,7 @@ fn expand(raw: &str, escapes: bool, known: &BTreeMap<&str, &Secret>) -> Result<M
                 if rest.next().is_none() || !is_name(&name) {
                     return Err("holds a ${ that is no plain ${NAME}; write the value out".to_owned());
                 }
-                let value = known.get(name.as_str());
+                let value = known(&name);
                 out.push_str(value.ok_or_else(|| format!("refers to {name}, which no line above sets; write the value out"))?.expose());
                 made_of.insert(name);
             }
