@@ -5,6 +5,7 @@ use keyward_harness::{Moment, Product, VaultOptions, VaultProxy, VaultServer, fu
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 fn state_of(answer: &Value, what: &str) -> String {
@@ -97,6 +98,22 @@ fn an_empty_vault_becomes_one_that_works_and_a_second_run_changes_nothing() {
     assert_eq!((code, state_of(&last, "root token")), (Some(0), "changed".to_owned()), "{last:#}");
     assert!(!shares.join("root-token").exists());
     assert_eq!(vault.api_as(root.trim(), "GET", "auth/token/lookup-self", None).unwrap().0, 403);
+}
+
+#[test]
+fn a_server_that_is_not_up_yet_is_waited_for() {
+    let mut vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let world = World::on(&vault.address, &vault, "");
+    vault.kill().unwrap();
+    let gone = world.run(&["init", "--wait", "1"]);
+    assert!(gone.code == Some(69) && gone.error().contains("check the address and that the server runs"), "{gone:?}");
+    let mut waits = world.command(&["init", "--wait", "120"]).spawn().unwrap();
+    let mut said = BufReader::new(waits.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("Waiting for Vault at"));
+    vault.restart().unwrap();
+    // It came up sealed, and that is what is said.
+    assert!(said.next().unwrap().unwrap().contains("is sealed; give its shares to `keyward unseal`"));
+    assert_eq!(waits.wait().unwrap().code(), Some(2));
 }
 
 #[test]
