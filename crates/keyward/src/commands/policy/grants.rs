@@ -222,6 +222,7 @@ fn admin(config: &Config, lines: &mut Lines) {
         }
     }
     lines.add("auth/token/lookup-self", &["read"], "to see whose token it is");
+    lines.add("auth/token/renew-self", &["update"], "to keep the administrator's own token alive");
     lines.add("auth/token/lookup", &["update"], "to see whose a token in a file is (keyward token lookup)");
     lines.add("auth/token/accessors", &["list", "sudo"], "to list all tokens by their accessors");
     for (what, why) in [
