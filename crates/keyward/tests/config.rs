@@ -144,6 +144,9 @@ fn the_shipped_example_is_sound_and_without_warnings() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/keyward.toml");
     let config = Config::load(&example, &Environment::empty()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.warnings, Vec::<String>::new());
+    // As some editors write it.
+    let marked = format!("\u{feff}{}", std::fs::read_to_string(&example).unwrap_or_else(|e| panic!("{e}")));
+    assert!(Config::parse(&marked, "k.toml", &Environment::empty()).is_ok());
 }
 
 #[test]

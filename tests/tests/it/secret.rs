@@ -56,6 +56,8 @@ fn a_secret_is_written_read_and_changed_by_hand() {
     // Twice is unchanged; another content needs the version that it replaces.
     let same = &["secret", "put", path, "--field", "password", "--file", file];
     ends(&shop, same, &format!("{value}\n"), 0, &["unchanged (version 1)"]);
+    ends(&shop, &["secret", "put", path, "--field", ""], "x\n", 64, &["--field takes a field's name"]);
+    ends(&shop, &["secret", "put", path, "--json", "-"], r#"{"a":{"b":1,"b":2}}"#, 65, &["names a field twice"]);
     ends(&shop, same, "another-value-altogether\n", 1, &["--cas 1 replaces it", "password changed"]);
     ends(&shop, &["secret", "put", path, "--json", "-", "--cas", "0"], r#"{"token":"x"}"#, 75, &["is not at version 0"]);
     ends(

@@ -3,7 +3,6 @@
 //! Needs no configuration file where `VAULT_ADDR` and a person's token say enough.
 
 use super::alone::Alone;
-use super::import::dotenv::closing_quote;
 use crate::cli::{DEFAULT_CONFIG, Exit};
 use crate::config::{Config, ConfigErrors, Environment};
 use anyhow::Result;
@@ -159,29 +158,6 @@ async fn stands_at(client: &Client, place: &Place, version: u64, fields: &Fields
     Ok(read.fields.is_some_and(|there| fields.contained_in(&there) && (how == How::Patch || there.contained_in(fields))))
 }
 
-/// What is wrong with a JSON text that holds a whole number which Vault would round in silence: all beyond 2^53 that no `f64` holds.
-pub fn rounded(json: &str) -> Option<&'static str> {
-    let is_rounded = |token: &str| match token.parse::<i128>() {
-        // Exact where it can be; what saturates is none of these numbers.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the loss is what is looked for")]
-        Ok(number) => (number as f64) as i128 != number,
-        Err(_) => token.len() > 30 && token.bytes().all(|b| b.is_ascii_digit() || b == b'-'),
-    };
-    let mut rest = json;
-    while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        rest = rest.get(start..)?;
-        let end = match rest.strip_prefix('"') {
-            Some(text) => 2 + closing_quote(text)?,
-            None => rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).unwrap_or(rest.len()),
-        };
-        if is_rounded(rest.get(..end)?) {
-            return Some("holds a whole number that Vault would round; put it in quotes");
-        }
-        rest = rest.get(end..)?;
-    }
-    None
-}
-
 /// Which fields a write changes, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
@@ -260,16 +236,6 @@ mod tests {
         check(None, "{}", How::Whole, "no fields");
         assert!(Difference::between(Some(&fields(r#"{"a":1}"#)), &fields(r#"{"a":1}"#), How::Whole).is_nothing());
         assert!(!Difference::between(Some(&fields(r#"{"a":1}"#)), &fields("{}"), How::Whole).is_nothing());
-    }
-
-    #[test]
-    fn a_number_that_would_be_rounded_is_seen() {
-        for bad in ["9007199254740993", "-123456789012345678", "123456789012345678901", &"7".repeat(50)] {
-            assert!(rounded(&format!("{{\"a\\\"b\": [1, {{\"n\":{bad}}}]}}")).is_some(), "{bad}");
-        }
-        for good in ["9007199254740992", "1.10", "-5e3", "\"123456789012345678901\"", "0.1234567890123456789", "true", "\""] {
-            assert_eq!(rounded(&format!("{{\"a1\": {good}}}")), None, "{good}");
-        }
     }
 
     #[test]

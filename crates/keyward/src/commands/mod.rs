@@ -12,6 +12,7 @@ mod confirm;
 mod daemon_client;
 pub mod doctor;
 pub mod emergency;
+mod exact;
 mod hand;
 pub mod import;
 pub mod init;

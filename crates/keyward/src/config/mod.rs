@@ -136,6 +136,8 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with everything that is wrong.
     pub fn parse(text: &str, file_name: &str, environment: &Environment) -> Result<Self, ConfigErrors> {
+        // Some editors put a byte order mark there; TOML has none.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let problems = Problems::new(file_name, text);
         let found = match DeTable::parse(text) {
             Ok(table) => read(table, environment, &problems),

@@ -4,7 +4,7 @@ use super::map::{Map, Origin, Origins, Target};
 use super::source::Source;
 use clap::ValueEnum;
 use keyward_secret::{Fields, Secret};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of settings, which are no secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,7 +57,24 @@ pub fn resolve(map: &Map, source: &Source, settings: Settings) -> Result<Vec<Wan
             all.push(wanted(&target.settings_path, apart.iter(), source, &mut problems));
         }
     }
+    problems.extend(contested(&all));
     if problems.is_empty() { Ok(all) } else { Err(problems) }
+}
+
+/// Fields of one secret that two parts of the map fill with different values.
+fn contested(all: &[Wanted]) -> Vec<String> {
+    let mut fields: BTreeMap<(&str, &str), &Field> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (path, field) in all.iter().flat_map(|wanted| wanted.fields.iter().map(|field| (wanted.path.as_str(), field))) {
+        match fields.insert((path, &field.name), field) {
+            Some(other) if !other.value.same_as(&field.value) => {
+                let from = |field: &Field| field.from.first().map(ToString::to_string).unwrap_or_default();
+                problems.push(format!("{path}, field {}: {} and {} both go there; change the map", field.name, from(other), from(field)));
+            }
+            _ => {}
+        }
+    }
+    problems
 }
 
 fn wanted<'a>(
@@ -218,6 +235,17 @@ mod tests {
         );
         let Err(problems) = resolve(&map(), &source("DATABASE_URL=hunter2"), Settings::Skip) else { panic!() };
         assert!(problems.len() == 1 && problems[0].contains("cannot be split") && !problems[0].contains("hunter"), "{problems:?}");
+    }
+
+    #[test]
+    fn two_parts_of_a_map_that_fill_one_field_have_to_agree() {
+        let map = "[[secret]]\npath = \"a\"\nfields = { k = \"ONE\" }\n\
+                   [[secret]]\npath = \"b\"\nfields = { c = \"C\" }\nsettings_path = \"a\"\nsettings = { k = \"TWO\" }\n";
+        let map = Map::parse(map, "map").unwrap_or_else(|e| panic!("{e}"));
+        let Err(problems) = resolve(&map, &source("ONE=1\nTWO=2\nC=3"), Settings::Apart) else { panic!() };
+        assert_eq!(problems, ["a, field k: ONE and TWO both go there; change the map"]);
+        assert!(resolve(&map, &source("ONE=1\nTWO=1\nC=3"), Settings::Apart).is_ok());
+        assert!(resolve(&map, &source("ONE=1\nTWO=2\nC=3"), Settings::Skip).is_ok());
     }
 
     #[test]

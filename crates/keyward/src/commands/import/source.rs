@@ -1,6 +1,7 @@
 //! Where the values come from: a `.env` file, a JSON document, or another secret in Vault. It never writes.
 
-use super::super::by_hand::{Declined, rounded};
+use super::super::by_hand::Declined;
+use super::super::exact;
 use super::dotenv;
 use super::map::Origin;
 use super::url;
@@ -48,7 +49,7 @@ impl Source {
     /// That it is none.
     pub fn from_json(text: &str, name: &str) -> Result<Self, Declined> {
         let fields = Fields::parse(&Secret::new(text)).map_err(|_| Declined::data(format!("{name} holds no JSON object")))?;
-        if let Some(why) = rounded(text) {
+        if let Some(why) = exact::trouble(text) {
             return Err(Declined::data(format!("{name} {why}")));
         }
         Ok(Self::from_fields(&fields, name))

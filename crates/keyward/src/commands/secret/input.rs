@@ -1,7 +1,8 @@
 //! The values that a person brings: typed without being shown, by standard input, or in files. Never by the arguments, which other users
 //! of the machine can see.
 
-use super::super::by_hand::{Declined, rounded};
+use super::super::by_hand::Declined;
+use super::super::exact;
 use super::super::rotate::hidden;
 use super::super::stop;
 use crate::config::LARGEST_VALUE_BYTES;
@@ -55,6 +56,9 @@ impl Given {
         if let Some(file) = &self.json {
             return read_json(file);
         }
+        if self.fields.iter().any(String::is_empty) {
+            return Err(Declined::usage("--field takes a field's name").into());
+        }
         let files = self.files.iter().map(|text| split(text)).collect::<Result<Vec<_>>>()?;
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.fields.iter().map(String::as_str).chain(files.iter().map(|(n, _)| *n)).find(|name| !seen.insert(*name)) {
@@ -86,7 +90,7 @@ fn read_json(path: &Path) -> Result<Fields> {
     let fields = Fields::parse(&Secret::new(text.as_str()));
     // The parser's own words would quote the text.
     let fields = fields.map_err(|_| Declined::data(format!("{} holds no JSON object of fields", shown(path))))?;
-    match rounded(&text) {
+    match exact::trouble(&text) {
         Some(why) => Err(Declined::data(format!("{} {why}", shown(path))).into()),
         None => Ok(fields),
     }
