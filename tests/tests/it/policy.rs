@@ -337,6 +337,10 @@ fn the_administrators_policy_sets_up_and_no_line_can_go() {
     let locked_out = world.run(&own);
     assert!(locked_out.code == Some(64) && locked_out.error().contains("its daemon would be locked out: say --to"), "{locked_out:?}");
     assert_eq!(world.run(&[own.as_slice(), &["--to", world.path("secret-id").to_str().unwrap()]].concat()).code, Some(0));
+    let kept = world.run(&["approle", "create", &world.name, "--mount", &world.approle, "--policy", "any"]);
+    assert!(kept.code == Some(64) && kept.error().contains("Keyward's own role"), "{kept:?}");
+    let denied = world.run(&["approle", "create", "another", "--mount", &world.approle, "--policy", "any"]);
+    assert!(denied.code == Some(77) && denied.error().contains("making a role needs `create`"), "{denied:?}");
     assert_eq!(world.json(&["policy", "check", "admin"]).0, Some(0));
     let log = vault.audit_log.to_str().unwrap();
     assert!(world.run(&["policy", "audit", "--audit-log", log]).code.is_some());

@@ -15,7 +15,7 @@ use crate::config::{Auth, Config, Environment, KindConfig, SecretRef, network, p
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use keyward_secret::Secret;
-use keyward_vault::{Client, TokenInfo};
+use keyward_vault::{Client, Kind, TokenInfo, VaultError};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,7 +106,10 @@ pub async fn run(config: Config, environment: &Environment, wish: Approle, out: 
     let alone = Alone::log_in(config, environment).await?;
     let client = alone.live.vault.client();
     match wish {
-        Approle::Create(create) => make(client, create, out).await,
+        Approle::Create(create) => {
+            refuse_own(&alone.live.config, &create.target)?;
+            make(client, create, out).await
+        }
         Approle::Rotate(rotate) => {
             refuse_managed(&alone.live.config, &rotate.target)?;
             refuse_to_lock_out(&alone.live.config, &rotate)?;
@@ -127,13 +130,25 @@ fn refuse_managed(config: &Config, target: &Target) -> Result<()> {
     }
 }
 
+/// Whether it is the role that the configuration logs in by.
+fn is_own(config: &Config, target: &Target) -> bool {
+    matches!(&config.vault.auth, Some(Auth::AppRole { mount, .. }) if *mount == target.mount) && config.init.name == target.role
+}
+
+/// Keyward's own role is `init`'s: made over for a service, it would let nobody in, or more than it should.
+fn refuse_own(config: &Config, target: &Target) -> Result<()> {
+    if is_own(config, target) {
+        bail!(Declined::usage("this is Keyward's own role, which keyward init makes and keeps; name another one"));
+    }
+    Ok(())
+}
+
 /// Keyward's own old secret ids may end only where the new one comes to where its daemon reads it.
 fn refuse_to_lock_out(config: &Config, wish: &Rotate) -> Result<()> {
-    let Some(Auth::AppRole { mount, secret_id, .. }) = &config.vault.auth else { return Ok(()) };
-    let is_own = *mount == wish.target.mount && config.init.name == wish.target.role;
+    let Some(Auth::AppRole { secret_id, .. }) = &config.vault.auth else { return Ok(()) };
     let file = if let SecretRef::File(file) = secret_id { Some(file) } else { None };
     let comes_there = file.is_some() && wish.target.to.as_ref().and_then(|to| std::path::absolute(to).ok()).as_ref() == file;
-    if !is_own || !wish.end_old || comes_there {
+    if !is_own(config, &wish.target) || !wish.end_old || comes_there {
         return Ok(());
     }
     let there = file.map_or_else(String::new, |file| format!("say --to {}, or ", file.display()));
@@ -157,13 +172,13 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     let body: Map<String, Value> = body.as_object().cloned().unwrap_or_default();
     let mut warnings = cautions(&client.lookup_self().await?, Some(wish.period), wish.secret_id_ttl, wish.used_every);
     warnings.extend(token::missing_policies(client, &wish.policy).await);
-    let verdict = match client.object(&path).await? {
+    let verdict = match client.object(&path).await.map_err(|error| denied(error, &path))? {
         None => plan::Verdict::Create,
         Some(there) => plan::compared(&body, &there),
     };
     let state = init::word(verdict.state(), false);
     if verdict.is_change() {
-        client.put_object(&path, &body, None).await?;
+        client.put_object(&path, &body, None).await.map_err(|error| denied(error, &path))?;
         did(format!("{path}: {state}"));
     }
     if out == Output::Text {
@@ -285,6 +300,16 @@ impl Handed {
             output::line(token.expose());
         }
     }
+}
+
+/// Says what is missing where the token may not make the role.
+fn denied(error: VaultError, path: &str) -> anyhow::Error {
+    let is_denied = error.kind == Kind::Denied;
+    let error = anyhow::Error::new(error);
+    // Whoever may make any role may give it any policy, so the printed policy for administrators leaves it out.
+    let text =
+        format!("making a role needs `create` and `update` on {path}, which `keyward policy admin` does not grant: it is as good as root");
+    if is_denied { error.context(text) } else { error }
 }
 
 /// Makes a secret id and hands it over; Ctrl-C waits for that. What is made and does not come here is looked for and ended.

@@ -148,6 +148,12 @@ pub async fn initialise(client: &Client, wish: &Wish) -> Result<Initialised> {
         Ok(made) => made,
         Err(error) => return Err(not_initialised(client, &places, error).await?),
     };
+    if made.shares.len() != usize::from(wish.how.shares) {
+        let (came, asked) = (made.shares.len(), wish.how.shares);
+        bail!(
+            "Vault is initialised and answered with {came} shares where {asked} were asked for; it is empty: clear its storage, and begin again"
+        );
+    }
     let all = made.shares.iter().chain(std::iter::once(&made.root_token));
     match wish.hands {
         Hands::Screen => show(&made),

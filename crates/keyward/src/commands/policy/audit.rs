@@ -44,6 +44,10 @@ pub struct Audit {
 pub async fn run(config: Config, environment: &Environment, wish: Audit, out: Output) -> Result<Exit> {
     let logs =
         if wish.audit_log.is_empty() { config.vault.nodes.iter().filter_map(|n| n.audit_log.clone()).collect() } else { wish.audit_log };
+    for log in &logs {
+        // Before anything else is said: what is named wrongly is no finding.
+        std::fs::File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
+    }
     let alone = Alone::log_in(config, environment).await?;
     let client = alone.live.vault.client();
     let mut report = Report::saying(out, "No policy and no token is as good as root", "Something is as good as root");
