@@ -7,6 +7,7 @@ use keyward_vault::{Client as Vault, Kind, KvDocument, KvMetadata, Listing, Vaul
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Mounts that are remembered by path; a service reads few.
 const MOST_PATHS: usize = 10_000;
@@ -149,6 +150,11 @@ impl Client {
     pub async fn undelete(&self, path: &str, versions: &[u64]) -> Result<(), Error> {
         let place = self.place(path).await?;
         self.call(|| self.vault().kv_undelete(&place.mount, &place.path, versions)).await
+    }
+
+    /// Hears of the next token: Vault ends with a token all leases that were made by it.
+    pub(crate) fn tokens(&self) -> watch::Receiver<u64> {
+        self.keeper.tokens()
     }
 
     pub(crate) fn vault(&self) -> &Vault {

@@ -1,13 +1,15 @@
 //! Leased database credentials: a user for this service alone, renewed while that goes, and replaced by a fresh one before it ends.
 //!
 //! A lease is asked for once; a lost answer leaves one behind that ends with its time. The user of before works until its own lease ends, so
-//! that connections which are open go on.
+//! that connections which are open go on. Vault ends a token's leases with the token, so a session with another token has another user at once.
 
 use crate::live::{Live, Origin, backoff};
 use crate::statics::render;
 use crate::{Client, Error, Secret};
 use keyward_vault::Lease;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Older leases that are remembered, to be ended by [`Live::close`]; each ends by itself.
 const MOST_OLD: usize = 8;
@@ -36,6 +38,9 @@ impl DatabaseCredential {
 
 struct Leased {
     client: Client,
+    tokens: watch::Receiver<u64>,
+    /// Which of them the lease hangs on.
+    token: u64,
     mount: String,
     role: String,
     id: String,
@@ -58,13 +63,16 @@ enum Verdict {
 
 impl Client {
     /// Credentials of a dynamic role of a database engine at `mount`. They are renewed when two thirds of the lease are over, and replaced by
-    /// fresh ones before it ends for good: [`Live::changed`] tells. [`Live::refresh`] replaces at once; [`Live::close`] ends the leases.
+    /// fresh ones before it ends for good, or when the session has another token: [`Live::changed`] tells. [`Live::refresh`] replaces at
+    /// once; [`Live::close`] ends the leases, where the policy allows `sys/leases/revoke`.
     ///
     /// # Errors
     /// What Vault answered to the first lease.
     pub async fn dynamic_credentials(&self, mount: &str, role: &str) -> Result<Live<DatabaseCredential>, Error> {
         let mut leased = Leased {
             client: self.clone(),
+            tokens: self.tokens(),
+            token: 0,
             mount: mount.to_owned(),
             role: role.to_owned(),
             id: String::new(),
@@ -82,7 +90,14 @@ impl Client {
 impl Leased {
     async fn issue(&mut self) -> Result<DatabaseCredential, Error> {
         let asked = Instant::now();
-        let lease: Lease = self.client.call(|| self.client.vault().issue_lease(&self.mount, &self.role, None)).await?;
+        let token = AtomicU64::new(0);
+        let issue = || {
+            // Before the call: a token that comes during it may or may not be the one that was used.
+            token.store(*self.tokens.borrow(), Ordering::Relaxed);
+            self.client.vault().issue_lease(&self.mount, &self.role, None)
+        };
+        let lease: Lease = self.client.call(issue).await?;
+        self.token = token.into_inner();
         if !self.id.is_empty() {
             if self.old.len() >= MOST_OLD {
                 self.old.remove(0);
@@ -125,10 +140,23 @@ impl Origin for Leased {
     }
 
     async fn look(&mut self, asked: bool) -> Result<Option<DatabaseCredential>, Error> {
-        if !asked && self.renew().await? == Verdict::Goes {
-            return Ok(None);
+        if asked || *self.tokens.borrow() != self.token {
+            return self.issue().await.map(Some);
         }
-        self.issue().await.map(Some)
+        match self.renew().await {
+            Ok(Verdict::Goes) => Ok(None),
+            Ok(Verdict::Replace) => self.issue().await.map(Some),
+            // Who may not renew may still ask for another one, and a lease that is over needs no renewal.
+            Err(error) if error.is_denied() || Instant::now() >= self.ends => self.issue().await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn overtaken(&mut self) {
+        let token = self.token;
+        if self.tokens.wait_for(|now| *now != token).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn pause(&self, failures: u32) -> Duration {

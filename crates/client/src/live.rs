@@ -44,6 +44,11 @@ pub(crate) trait Origin: Send + 'static {
     /// Looks. `asked`: somebody found the current value refused. `None`: what holds still holds.
     fn look(&mut self, asked: bool) -> impl Future<Output = Result<Option<Self::Value>, Error>> + Send;
 
+    /// Comes when what holds must be looked at before its time.
+    fn overtaken(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// How long to wait until the next look, after so many failures in a row.
     fn pause(&self, failures: u32) -> Duration;
 
@@ -118,8 +123,10 @@ async fn look_after<O: Origin>(mut origin: O, tell: watch::Sender<Arc<O::Value>>
     let mut failures = 0;
     loop {
         let mut askers = Vec::new();
+        let pause = origin.pause(failures);
         tokio::select! {
-            () = tokio::time::sleep(origin.pause(failures)) => {}
+            () = tokio::time::sleep(pause) => {}
+            () = origin.overtaken(), if failures == 0 => {}
             ask = asked.recv() => match ask {
                 Some(Ask::Look(asker)) => askers.push(asker),
                 Some(Ask::End) | None => return origin.close().await,

@@ -2,8 +2,8 @@
 //!
 //! Never tries a refused login quickly again: five refusals lock an AppRole for everybody who uses it.
 
-use crate::Error;
 use crate::settings::{Login, Settings};
+use crate::{Error, Secret};
 use keyward_vault::{Client as Vault, Kind, TokenInfo, VaultError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ pub(crate) struct Keeper {
     pub vault: Vault,
     login: Login,
     session: watch::Sender<Session>,
+    /// Counts the tokens that there were: what hangs on one ends with it.
+    tokens: watch::Sender<u64>,
     /// Counts logins, and remembers the last refusal.
     logins: Mutex<Logins>,
 }
@@ -48,6 +50,7 @@ pub(crate) struct Keeper {
 #[derive(Default)]
 struct Logins {
     count: u64,
+    token: Option<Secret>,
     life: Option<Life>,
     refused: Option<(Instant, Error)>,
 }
@@ -73,7 +76,7 @@ impl Keeper {
     pub async fn open(settings: Settings) -> Result<Arc<Self>, Error> {
         let vault = Vault::new(&settings.options)?;
         let session = watch::Sender::new(Session { ends: None, trouble: None });
-        let keeper = Arc::new(Self { vault, login: settings.login, session, logins: Mutex::default() });
+        let keeper = Arc::new(Self { vault, login: settings.login, session, tokens: watch::Sender::new(0), logins: Mutex::default() });
         keeper.log_in(0).await?;
         Ok(keeper)
     }
@@ -93,6 +96,11 @@ impl Keeper {
         self.logins.lock().await.count
     }
 
+    /// How many tokens there were, by which one hears of the next.
+    pub fn tokens(&self) -> watch::Receiver<u64> {
+        self.tokens.subscribe()
+    }
+
     /// Logs in, unless somebody else has done so since `seen`.
     pub async fn log_in(&self, seen: u64) -> Result<(), Error> {
         let mut logins = self.logins.lock().await;
@@ -105,9 +113,14 @@ impl Keeper {
             return Err(error.clone());
         }
         match self.try_log_in().await {
-            Ok(life) => {
-                *logins = Logins { count: logins.count + 1, life: Some(life), refused: None };
+            Ok((token, life)) => {
+                // A file may hold the same one still.
+                let is_new = !logins.token.as_ref().is_some_and(|before| before.same_as(&token));
+                *logins = Logins { count: logins.count + 1, token: Some(token), life: Some(life), refused: None };
                 self.tell(Some(life), None);
+                if is_new {
+                    self.tokens.send_modify(|count| *count += 1);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -129,19 +142,20 @@ impl Keeper {
         }
     }
 
-    async fn try_log_in(&self) -> Result<Life, Error> {
+    async fn try_log_in(&self) -> Result<(Secret, Life), Error> {
         let since = Instant::now();
         match &self.login {
             Login::Token(source) => {
-                self.vault.set_token(&source.read("the token")?)?;
+                let token = source.read("the token")?;
+                self.vault.set_token(&token)?;
                 let info = self.vault.lookup_self().await?;
-                Ok(Life { ttl: left(&info), since, renewable: info.renewable, can_look: true })
+                Ok((token, Life { ttl: left(&info), since, renewable: info.renewable, can_look: true }))
             }
             Login::AppRole { mount, role_id, secret_id } => {
                 let login = self.vault.approle_login(mount, role_id, &secret_id.read("the secret id")?).await?;
                 self.vault.set_token(&login.token)?;
                 let can_look = !is_denied(&self.vault.lookup_self().await);
-                Ok(Life { ttl: login.ttl, since, renewable: login.renewable, can_look })
+                Ok((login.token, Life { ttl: login.ttl, since, renewable: login.renewable, can_look }))
             }
         }
     }

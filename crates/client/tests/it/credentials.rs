@@ -1,7 +1,8 @@
 //! Database credentials that change by themselves.
 
-use crate::{LONG, root, until};
-use keyward_client::DatabaseCredential;
+use crate::sessions::approle_with;
+use crate::{LONG, connect, root, settings, until};
+use keyward_client::{Client, DatabaseCredential};
 use keyward_harness::{DatabaseMount, servers};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -58,6 +59,38 @@ async fn a_lease_that_somebody_revoked_is_replaced_when_a_login_is_refused() {
     let fresh = live.refresh().await.unwrap();
     assert!(logs_in(&mount, &fresh));
     live.close().await;
+}
+
+/// Vault ends with a token what was leased by it, however long the lease.
+#[tokio::test]
+async fn a_lease_that_ends_with_its_token_is_replaced_as_soon_as_the_session_has_another() {
+    let mount = leased("1h", "2h");
+    let rules = format!(
+        "path \"{}/creds/app\" {{ capabilities = [\"read\"] }}\npath \"sys/leases/renew\" {{ capabilities = [\"update\"] }}",
+        mount.path
+    );
+    let client = Client::connect(settings(approle_with(&rules, "6s", "12s"))).await.unwrap();
+    let mut live = client.dynamic_credentials(&mount.path, "app").await.unwrap();
+    let first = live.current();
+    let second = tokio::time::timeout(LONG, live.changed()).await.unwrap().unwrap();
+    assert!(second.number == 2 && logs_in(&mount, &second));
+    until("the end of the first user", async || !exists(&first.username)).await;
+    assert!(logs_in(&mount, &live.current()), "what is current works when the first token and its user are gone");
+}
+
+#[tokio::test]
+async fn who_may_not_renew_a_lease_gets_another_one() {
+    let mount = leased("3s", "1h");
+    let rules = format!(
+        "path \"{}/creds/app\" {{ capabilities = [\"read\"] }}\npath \"auth/token/lookup-self\" {{ capabilities = [\"read\"] }}",
+        mount.path
+    );
+    let client = connect(&servers().vault().token(&rules, json!({ "ttl": "1h" }))).await;
+    let mut live = client.dynamic_credentials(&mount.path, "app").await.unwrap();
+    for number in 2..4 {
+        let next = tokio::time::timeout(LONG, live.changed()).await.unwrap().unwrap();
+        assert!(next.number == number && logs_in(&mount, &next));
+    }
 }
 
 #[tokio::test]

@@ -8,11 +8,16 @@ use std::time::{Duration, Instant};
 
 /// An AppRole that may read `MOUNT/data/app`, whose tokens live `ttl` and at most `max_ttl`; its login.
 fn approle(mount: &str, ttl: &str, max_ttl: &str) -> Login {
+    approle_with(&format!("path \"{mount}/data/app\" {{ capabilities = [\"read\"] }}"), ttl, max_ttl)
+}
+
+/// An AppRole with these rules beside what a session needs.
+pub fn approle_with(rules: &str, ttl: &str, max_ttl: &str) -> Login {
     let vault = servers().vault();
     let (auth, policy) = (unique("approle"), unique("policy"));
     vault.must("POST", &format!("sys/auth/{auth}"), Some(json!({ "type": "approle" }))).unwrap();
     let rules = format!(
-        "path \"{mount}/data/app\" {{ capabilities = [\"read\"] }}
+        "{rules}
          path \"auth/token/lookup-self\" {{ capabilities = [\"read\"] }}
          path \"auth/token/renew-self\" {{ capabilities = [\"update\"] }}"
     );
