@@ -3,6 +3,7 @@
 use crate::document::Document;
 use crate::live::{Live, Origin, backoff};
 use crate::{Client, Error};
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// Each look is a call and a line in Vault's audit log: more often than this does not pay, because a refused login looks at once.
@@ -11,7 +12,8 @@ const SHORTEST: Duration = Duration::from_millis(200);
 struct Watched {
     client: Client,
     path: String,
-    version: u64,
+    /// Its number, and when it was written: after a restore of Vault numbers come again.
+    seen: (u64, Option<Timestamp>),
     interval: Duration,
 }
 
@@ -22,8 +24,8 @@ impl Client {
     /// As [`Client::get`], for the first look.
     pub async fn watch(&self, path: &str, interval: Duration) -> Result<Live<Document>, Error> {
         let first = self.get(path).await?;
-        let (path, version) = (first.path.clone(), first.version);
-        Ok(Live::start(first, Watched { client: self.clone(), path, version, interval: interval.max(SHORTEST) }))
+        let (path, seen) = (first.path.clone(), (first.version, first.written));
+        Ok(Live::start(first, Watched { client: self.clone(), path, seen, interval: interval.max(SHORTEST) }))
     }
 }
 
@@ -36,10 +38,11 @@ impl Origin for Watched {
 
     async fn look(&mut self, _asked: bool) -> Result<Option<Document>, Error> {
         let read = self.client.get(&self.path).await?;
-        if read.version == self.version {
+        let seen = (read.version, read.written);
+        if seen == self.seen {
             return Ok(None);
         }
-        self.version = read.version;
+        self.seen = seen;
         Ok(Some(read))
     }
 
