@@ -74,13 +74,13 @@ impl Client {
     /// Writes a whole secret and returns its new version. `notes` are merged into the custom metadata, beside the data and never inside it.
     ///
     /// # Errors
-    /// [`Error::Changed`] when it is not at that version: nothing was written. After one with an unknown outcome
+    /// [`Error::Changed`] when it is not at that version: nothing was written. [`Error::Unnoted`] when the notes alone failed. After one with an unknown outcome
     /// ([`VaultError::outcome_unknown`]) read before you write again.
     pub async fn set(&self, path: &str, fields: &Fields, based: Based, notes: &BTreeMap<String, String>) -> Result<u64, Error> {
         let place = self.place(path).await?;
         let written = self.call(|| self.vault().kv_write(&place.mount, &place.path, based.cas(), fields)).await;
         let version = written.map_err(|error| changed(path, error))?;
-        self.note(&place, notes).await?;
+        self.note(&place, notes).await.map_err(|why| Error::Unnoted { path: path.to_owned(), version, why: Box::new(why) })?;
         Ok(version)
     }
 
@@ -92,7 +92,7 @@ impl Client {
         let place = self.place(path).await?;
         let written = self.call(|| self.vault().kv_patch(&place.mount, &place.path, on, fields)).await;
         let version = written.map_err(|error| changed(path, error))?;
-        self.note(&place, notes).await?;
+        self.note(&place, notes).await.map_err(|why| Error::Unnoted { path: path.to_owned(), version, why: Box::new(why) })?;
         Ok(version)
     }
 

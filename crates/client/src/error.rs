@@ -36,6 +36,16 @@ pub enum Error {
         /// Mount first.
         path: String,
     },
+    /// The secret was written, and its notes were not.
+    #[error("version {version} of {path} was written, and its notes were not: {why}")]
+    Unnoted {
+        /// Mount first.
+        path: String,
+        /// The version that was written.
+        version: u64,
+        /// Why the notes were not.
+        why: Box<Error>,
+    },
     /// The mount is no KV version 2.
     #[error("{path} is not below a KV version 2 mount")]
     NotVersioned {

@@ -42,7 +42,7 @@ pub use document::{Based, Delete, Document};
 pub use dynamic::DatabaseCredential;
 pub use error::Error;
 pub use keyward_secret::{Fields, Secret};
-pub use keyward_vault::{KvMetadata, Listing, VaultError};
+pub use keyward_vault::{Kind, KvMetadata, Listing, Options, Timeouts, VaultError};
 pub use live::Live;
 pub use session::Session;
 pub use settings::{Login, Settings, Source};

@@ -1,7 +1,7 @@
 //! Secrets, transit and configuration.
 
-use crate::{LONG, fields, publish, root};
-use keyward_client::{Based, CameFrom, Configuration, Delete, Error, Fallback};
+use crate::{LONG, connect, fields, publish, root};
+use keyward_client::{Based, CameFrom, Configuration, Delete, Error, Fallback, Kind};
 use keyward_harness::servers;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -50,6 +50,24 @@ async fn a_secret_is_read_written_and_deleted_by_what_is_said() {
     client.delete(path, &Delete::EverythingForEver).await.unwrap();
     assert!(matches!(client.get(path).await, Err(Error::NoSecret { .. })));
     assert!(matches!(client.get("sys/anything").await, Err(Error::NotVersioned { .. } | Error::Vault(_))));
+}
+
+#[tokio::test]
+async fn notes_that_may_not_be_written_do_not_hide_that_the_secret_was() {
+    let (vault, mount) = (servers().vault(), servers().vault().kv_mount());
+    let rules = format!(
+        "path \"{mount}/data/app\" {{ capabilities = [\"create\", \"update\"] }} path \"auth/token/lookup-self\" {{ capabilities = [\"read\"] }}"
+    );
+    let client = connect(&vault.token(&rules, json!(null))).await;
+    let (path, document) = (format!("{mount}/app"), fields(&json!({ "key": "a-value" })));
+    let notes = BTreeMap::from([("owner".to_owned(), "payments".to_owned())]);
+    let error = client.set(&path, &document, Based::New, &notes).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Unnoted { version: 1, why, .. } if matches!(**why, Error::Vault(ref e) if e.kind == Kind::Denied)),
+        "{error}"
+    );
+    assert!(error.to_string().starts_with(&format!("version 1 of {path} was written, and its notes were not: ")), "{error}");
+    assert_eq!(root().await.get(&path).await.unwrap().version, 1);
 }
 
 #[tokio::test]
