@@ -5,7 +5,7 @@ use crate::world_of_vault::in_file_storage;
 use keyward_harness::{Moment, VaultOptions, VaultProxy, VaultServer, keyward_binary, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -159,6 +159,27 @@ fn a_backup_that_is_refused_or_broken_off_leaves_nothing_behind() {
     assert_eq!(desk.names().len(), 1);
     desk.must(&["backup"]);
     assert!(desk.names().len() == 1 && desk.names()[0].starts_with("vault-") && !desk.names()[0].contains("partial"), "{:?}", desk.names());
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_left_on_it() {
+    let vault = servers().vault();
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.token(POLICY, Value::Null), "");
+    let disk = desk.dir.path().join("backups");
+    fs::create_dir(&disk).unwrap();
+    // In a mount namespace of the command's own; a snapshot is larger.
+    let script = format!("mount -t tmpfs -o size=8k none {0} && \"$@\"; code=$?; ls -A {0} >&2; exit $code", disk.display());
+    let mut command = Command::new("unshare");
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(keyward_binary());
+    command.arg("--config").arg(desk.dir.path().join("keyward.toml")).arg("backup").env("VAULT_TOKEN", &desk.token);
+    let ended: Ended = command.output().unwrap().into();
+    assert!(ended.code == Some(1) && ended.out.is_empty(), "{ended:?}");
+    let (said, left) = ended.err.trim_end().rsplit_once('\n').unwrap();
+    assert!(said.contains("cannot write") && said.contains(".partial") && said.contains("No space left on device"), "{said}");
+    assert_eq!(left, ".keyward-backup.lock");
 }
 
 #[test]

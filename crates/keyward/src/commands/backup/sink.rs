@@ -45,10 +45,16 @@ pub struct Written {
 pub fn receive(pieces: Receiver<Piece>, path: &Path, recipients: &[Recipient]) -> Result<Written> {
     let partial = Partial::create(path)?;
     let out = Out::new(Hashed { inner: partial.file.try_clone()?, hash: Sha256::new(), count: 0 }, recipients)?;
-    let mut tee = Tee { pieces, at_hand: bytes::Bytes::new(), is_over: false, out };
-    let archive = archive::check(&mut tee)?;
-    let written = tee.out.finish().with_context(|| format!("cannot write {}", partial.path.display()))?;
-    partial.file.sync_all().with_context(|| format!("cannot write {}", partial.path.display()))?;
+    let mut tee = Tee { pieces, at_hand: bytes::Bytes::new(), is_over: false, out, refused: None };
+    let checked = archive::check(&mut tee);
+    let unwritten = || format!("cannot write {}", partial.path.display());
+    // The archive may be whole, and the disk full.
+    if let Some(error) = tee.refused {
+        return Err(error).with_context(unwritten);
+    }
+    let archive = checked?;
+    let written = tee.out.finish().with_context(unwritten)?;
+    partial.file.sync_all().with_context(unwritten)?;
     let (bytes, sha256) = (written.count, hex(&written.hash.finalize()));
     if read_back(&partial.path)? != sha256 {
         bail!("reading {} back gave something else than was written: do not trust this disk", partial.path.display());
@@ -112,6 +118,8 @@ struct Tee {
     at_hand: bytes::Bytes,
     is_over: bool,
     out: Out,
+    /// Why it could not be written out.
+    refused: Option<io::Error>,
 }
 
 impl Read for Tee {
@@ -119,7 +127,11 @@ impl Read for Tee {
         while self.at_hand.is_empty() && !self.is_over {
             match self.pieces.blocking_recv() {
                 Some(Piece::Data(bytes)) => {
-                    self.out.write_all(&bytes)?;
+                    if let Err(error) = self.out.write_all(&bytes) {
+                        let kind = error.kind();
+                        self.refused = Some(error);
+                        return Err(kind.into());
+                    }
                     self.at_hand = bytes;
                 }
                 Some(Piece::End) => self.is_over = true,
