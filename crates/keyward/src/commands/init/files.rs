@@ -3,9 +3,9 @@
 use crate::commands::by_hand::Declined;
 use anyhow::{Context, Result, bail};
 use keyward_secret::{Secret, Source, SystemRandom};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// What marks the top of a work tree.
@@ -24,15 +24,40 @@ pub fn takes_a_secret(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file of mode 0600 by way of another name, so that it is there whole or not at all.
+/// Writes a file of mode 0600 by way of another name, so that it is there whole or not at all. One that stands there already stays its owner's,
+/// where that may be, and its group's to read: who runs this may be root, and who reads it a service.
 ///
 /// # Errors
 /// The file system's.
 pub fn write_private(path: &Path, text: &Secret) -> Result<()> {
+    let like = fs::metadata(path).ok();
+    write(path, text, |file| {
+        let Some(like) = &like else { return Ok(()) };
+        if fchown(file, Some(like.uid()), Some(like.gid())).is_err() {
+            return Ok(());
+        }
+        file.set_permissions(Permissions::from_mode(0o600 | (like.mode() & 0o040)))
+    })
+}
+
+/// Writes a file anew, for whoever could read it before: with its owner, its group and its mode.
+///
+/// # Errors
+/// The file system's; what was there before stands then.
+pub fn rewrite(path: &Path, text: &Secret) -> Result<()> {
+    let like = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    write(path, text, |file| {
+        fchown(file, Some(like.uid()), Some(like.gid()))?;
+        file.set_permissions(like.permissions())
+    })
+}
+
+fn write(path: &Path, text: &Secret, dress: impl Fn(&File) -> std::io::Result<()>) -> Result<()> {
     let new = beside(path, ".new");
     remove(&new)?;
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        dress(&file)?;
         file.write_all(text.expose().as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -154,6 +179,22 @@ mod tests {
             assert!(takes_a_secret(other).is_err(), "{}", other.display());
         }
         assert_eq!([Path::new("id"), Path::new("/id"), Path::new("a/id")].map(folder_of), [".", "/", "a"].map(Path::new));
+    }
+
+    #[test]
+    fn what_is_written_again_is_still_for_whoever_read_it() {
+        let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let path = dir.path().join("key");
+        assert!(fs::write(&path, "old").and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o646))).is_ok());
+        // Only root may give a file away.
+        let is_root = std::os::unix::fs::chown(&path, Some(4711), Some(4712)).is_ok();
+        let seen = || fs::metadata(&path).map(|m| (m.mode() & 0o777, m.uid(), m.gid())).unwrap_or_default();
+        let before = seen();
+        assert!(rewrite(&path, &Secret::new("new")).is_ok());
+        assert_eq!((seen(), fs::read_to_string(&path).ok().as_deref()), (before, Some("new\n")));
+        assert!(write_private(&path, &Secret::new("newer")).is_ok());
+        assert_eq!(seen(), (0o640, before.1, before.2), "what is private is nobody else's, whatever it was before");
+        assert!(!is_root || (before.1, before.2) == (4711, 4712));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::make::Leaf;
 use super::see::belong_together;
 use crate::commands::by_hand::Declined;
-use crate::commands::init::files::{beside, remove, write_private};
+use crate::commands::init::files::{beside, remove, rewrite, write_private};
 use anyhow::{Context, Result};
 use keyward_secret::Secret;
 use std::fs;
@@ -76,7 +76,8 @@ impl Pair {
         Ok(true)
     }
 
-    /// Puts a new pair in the place of this one, which is kept beside it until [`Self::settle`] or [`Self::put_back`].
+    /// Puts a new pair in the place of this one, which is kept beside it until [`Self::settle`] or [`Self::put_back`]. Whoever could read
+    /// the old files can read the new ones: the server may be another user than this.
     ///
     /// A server reads the two only when it is told, so that nobody sees the moment between the renames; one that is started just then
     /// finds a key that does not fit, and says so. If this run is killed there, [`Self::mend`] puts it right.
@@ -91,8 +92,7 @@ impl Pair {
             remove(&old)?;
             fs::hard_link(path, &old).with_context(|| format!("cannot keep {}", old.display()))?;
         }
-        let written =
-            write_private(&self.key, &leaf.key).and_then(|()| write_private(&self.certificate, &Secret::new(leaf.pem.trim_end())));
+        let written = rewrite(&self.key, &leaf.key).and_then(|()| rewrite(&self.certificate, &Secret::new(leaf.pem.trim_end())));
         if written.is_err() {
             self.put_back()?;
         }

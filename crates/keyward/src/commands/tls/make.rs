@@ -1,5 +1,6 @@
 //! Makes authorities and certificates. Keys are P-256 and leave this module as [`Secret`] only.
 
+use super::see;
 use crate::commands::by_hand::Declined;
 use crate::commands::init::files::write_private;
 use anyhow::{Context, Result};
@@ -70,7 +71,7 @@ impl Authority {
     /// A certificate for these names, the first of which is the server's own.
     ///
     /// # Errors
-    /// The library's.
+    /// The library's, or that `ca.pem` does not vouch for it: it is of another key, or ends earlier.
     pub fn sign(&self, names: &Names, now: Timestamp, days: u16) -> Result<Leaf> {
         let key = KeyPair::generate().context("cannot make a key")?;
         let mut params = CertificateParams::new(names.0.clone()).context("cannot name the server")?;
@@ -82,7 +83,25 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         valid(&mut params, now, days.into())?;
         let certificate = params.signed_by(&key, &self.issuer).context("cannot sign the certificate")?;
-        Ok(Leaf { pem: certificate.pem(), key: Secret::new(key.serialize_pem().trim_end()) })
+        let leaf = Leaf { pem: certificate.pem(), key: Secret::new(key.serialize_pem().trim_end()) };
+        self.vouches(&leaf, names, now).map_err(|why| {
+            Declined::data(format!(
+                "{} does not vouch for what {} signs: {why}",
+                self.path.display(),
+                self.path.with_extension("key").display()
+            ))
+        })?;
+        Ok(leaf)
+    }
+
+    fn vouches(&self, leaf: &Leaf, names: &Names, now: Timestamp) -> Result<(), String> {
+        let (Some(seen), Some(own)) = (see::of_pem(leaf.pem.as_bytes(), now), see::of_pem(self.pem.as_bytes(), now)) else {
+            return Err("it holds no certificate".to_owned());
+        };
+        if own.until < seen.until {
+            return Err(format!("it ends at {}, and that would end at {}; say fewer --days", own.until, seen.until));
+        }
+        see::holds(&seen, &self.pem, names.0.first().map(String::as_str).unwrap_or_default(), now)
     }
 }
 
@@ -133,6 +152,21 @@ fn valid(params: &mut CertificateParams, now: Timestamp, days: i64) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_signed_that_outlives_its_authority_or_is_of_another() -> Result<()> {
+        let (dir, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let (now, names) = (Timestamp::now(), Names::of("vault-1", &[], &[])?);
+        let later = now.checked_add(SignedDuration::from_hours(24))?;
+        let (ours, _) = authority(dir.path(), now)?;
+        let refused = |signed: Result<Leaf>| signed.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(ours.sign(&names, later, 3649).is_ok());
+        assert!(refused(ours.sign(&names, later, 3650)).contains("say fewer --days"));
+        authority(other.path(), now)?;
+        fs::copy(other.path().join("ca.pem"), dir.path().join("ca.pem"))?;
+        assert!(refused(authority(dir.path(), now)?.0.sign(&names, now, 30)).contains("ca.pem does not vouch for what"));
+        Ok(())
+    }
 
     #[test]
     fn a_certificate_names_the_server_first_and_loopback_always() {

@@ -34,19 +34,28 @@ pub struct Seen {
     pub until: Timestamp,
     #[serde(skip)]
     der: Vec<u8>,
+    /// Certificates between it and the authority.
+    #[serde(skip)]
+    between: Vec<CertificateDer<'static>>,
     #[serde(skip)]
     is_ending: bool,
 }
 
-/// Reads the first certificate of a PEM file.
+/// Reads the first certificate of a PEM file, and the ones behind it that lead to its authority.
 ///
 /// # Errors
 /// It cannot be read, or holds none.
 pub fn read(path: &Path) -> Result<Seen> {
     let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let none = || Declined::data(format!("{} holds no certificate", path.display()));
-    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| none())?;
-    Ok(of(&der, Timestamp::now()).ok_or_else(none)?)
+    of_pem(&pem, Timestamp::now()).ok_or_else(|| none().into())
+}
+
+/// What the first certificate of a PEM text says; `None` where there is none.
+pub fn of_pem(pem: &[u8], now: Timestamp) -> Option<Seen> {
+    let mut all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok()?.into_iter();
+    let first = of(&all.next()?, now)?;
+    Some(Seen { between: all.collect(), ..first })
 }
 
 /// Whether a certificate is that of a key, both as PEM files; `None` where one of them cannot be read as that.
@@ -69,6 +78,7 @@ pub fn of(der: &[u8], now: Timestamp) -> Option<Seen> {
         names: names.unwrap_or_default(),
         until: validity.until,
         der: der.to_vec(),
+        between: Vec::new(),
         is_ending: validity.alarm(now).is_some(),
     })
 }
@@ -97,7 +107,10 @@ pub fn holds(seen: &Seen, authority: &str, name: &str, now: Timestamp) -> Result
     let verifier = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|e| format!("the authority cannot serve: {e}"))?;
     let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("{name} is no server's name"))?;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().max(0).unsigned_abs()));
-    verifier.verify_server_cert(&CertificateDer::from(seen.der.as_slice()), &[], &name, &[], at).map(drop).map_err(|e| e.to_string())
+    verifier
+        .verify_server_cert(&CertificateDer::from(seen.der.as_slice()), &seen.between, &name, &[], at)
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 /// Checks a file.
@@ -183,5 +196,38 @@ fn say(lines: &[Line], now: Timestamp, out: Output) -> Exit {
         Exit::Failed
     } else {
         Exit::Ok
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer};
+
+    /// An authority, another below it, and a server's certificate from that one.
+    fn chain() -> Result<[String; 3], rcgen::Error> {
+        let params = |name: &str, is_ca: IsCa| {
+            let mut params = CertificateParams::new([name.to_owned()])?;
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = is_ca;
+            Ok::<_, rcgen::Error>(params)
+        };
+        let ca = |name: &str| params(name, IsCa::Ca(BasicConstraints::Unconstrained));
+        let keys = [KeyPair::generate()?, KeyPair::generate()?, KeyPair::generate()?];
+        let [root_key, middle_key, leaf_key] = &keys;
+        let root = ca("root")?.self_signed(root_key)?;
+        let middle = ca("middle")?.signed_by(middle_key, &Issuer::new(ca("root")?, root_key))?;
+        let leaf = params("vault", IsCa::NoCa)?.signed_by(leaf_key, &Issuer::new(ca("middle")?, middle_key))?;
+        Ok([root.pem(), middle.pem(), leaf.pem()])
+    }
+
+    #[test]
+    fn a_chain_in_one_file_leads_to_its_authority() {
+        let [root, middle, leaf] = chain().unwrap_or_else(|e| panic!("{e}"));
+        let now = Timestamp::now();
+        let holds = |text: &str| of_pem(text.as_bytes(), now).map(|seen| holds(&seen, &root, "vault", now).is_ok());
+        assert_eq!(holds(&format!("{leaf}{middle}")), Some(true));
+        assert_eq!(holds(&leaf), Some(false));
+        assert_eq!(holds("no certificate"), None);
     }
 }
