@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::CommandFactory;
 use keyward::cli::{Cli, Command, Exit, Global, Rotate};
+use keyward::commands::by_hand::configuration;
 use keyward::commands::emergency::{self, Wish};
 use keyward::commands::init::{self, Part};
 use keyward::commands::{self, Request, approle, check, doctor, pause, plan, policy, reconcile, rotate, status, token, unseal};
@@ -76,6 +77,11 @@ async fn carry_out(cli: Cli) -> Result<Exit> {
         Command::Secret(secret) => return commands::secret::run(secret, &file, &environment, out).await,
         Command::Import(wanted) => return commands::import::run(*wanted, &file, &environment, out).await,
         Command::Adopt(wanted) => return commands::adopt::run(&wanted, &file, &environment, out).await,
+        // On the day of a loss there may be no file.
+        Command::Unseal(u) => return unseal::run(&configuration(&file, &environment)?, u, out).await,
+        Command::Restore(r) => return commands::backup::restore::run(&configuration(&file, &environment)?, &environment, r, out).await,
+        Command::Backup(b) => return commands::backup::run(&environment, &file, b, out).await,
+        Command::Tls(t) => return commands::tls::run(t, &file, &environment, out).await,
         other => other,
     };
     let config = Config::load(&file, &environment)?;
@@ -103,16 +109,16 @@ async fn carry_out(cli: Cli) -> Result<Exit> {
         Command::Policy(p) => policy::run(config, &environment, p, out).await,
         Command::Token(t) => token::run(config, &environment, t, out).await,
         Command::Approle(a) => approle::run(config, &environment, a, out).await,
-        Command::Unseal(u) => unseal::run(&config, u, out).await,
-        Command::Backup(b) => commands::backup::run(config, &environment, &file, b, out).await,
-        Command::Tls(t) => commands::tls::run(&config, t, out).await,
-        Command::Restore(r) => commands::backup::restore::run(&config, &environment, r, out).await,
         Command::Health => commands::health(&config, out).await,
         Command::Paths(p) => commands::paths::run(config, p, out).await,
         Command::Audit(_)
         | Command::Secret(_)
         | Command::Import(_)
         | Command::Adopt(_)
+        | Command::Unseal(_)
+        | Command::Restore(_)
+        | Command::Backup(_)
+        | Command::Tls(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(Exit::Ok), // done above, before any configuration is read
     }

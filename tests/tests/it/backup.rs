@@ -94,6 +94,11 @@ fn backups_are_checked_encrypted_copied_and_kept_by_rule() {
     let whole = desk.must(&["backup", "check", &made[2].display().to_string()]);
     assert!(whole["archive"]["index"].as_u64().unwrap() > 0, "{whole}");
 
+    // That takes no configuration: it may be asked for where there is none yet.
+    let mut bare = Command::new(keyward_binary());
+    let bare: Ended = bare.args(["backup", "check"]).arg(&made[2]).env_clear().output().unwrap().into();
+    assert_eq!(bare.code, Some(0), "{bare:?}");
+
     // Damage is seen, wherever it is.
     let bytes = fs::read(&made[2]).unwrap();
     for spoilt in [bytes[..bytes.len() / 2].to_vec(), [&bytes[..], b"x"].concat(), Vec::new(), [&bytes[..100], &bytes[101..]].concat()] {

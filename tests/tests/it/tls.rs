@@ -1,12 +1,12 @@
 //! `keyward tls`: certificates made, served by a real Vault, looked at, and renewed while it runs.
 
 use crate::backup::Desk;
-use crate::world::LONG;
-use keyward_harness::{Process, Stop, servers, wait_until};
+use crate::world::{Ended, LONG};
+use keyward_harness::{Process, Stop, keyward_binary, servers, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -54,9 +54,16 @@ fn a_pair_is_issued_served_and_renewed_without_a_restart_or_put_back() {
     assert_eq!(wait_until("the server", LONG, served), issued["serial"].as_str().unwrap());
     let renew = ["tls", "renew", "vault-1", "--folder", &at, "--wait", "120"];
     fs::write(dir.path().join("pid"), vault.pid().to_string()).unwrap();
+    // As where the server is another user than whoever renews; only root can make it so.
+    let key = folder.join("vault-1.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let _ = std::os::unix::fs::chown(&key, None, Some(4711));
+    let readers = || key.metadata().map(|m| (m.mode(), m.uid(), m.gid())).unwrap();
+    let before = readers();
     let renewed = desk.must(&[&renew[..], &["--pid-file", &dir.path().join("pid").display().to_string()]].concat());
     assert_eq!((renewed["before"].as_str(), served().as_deref()), (issued["serial"].as_str(), renewed["serial"].as_str()));
     assert!(renewed["serial"] != issued["serial"]);
+    assert_eq!(readers(), before, "whoever could read the key can read the new one");
 
     // A server that is not told goes on as before, and so do its files.
     let before = [fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()];
@@ -75,4 +82,22 @@ fn a_pair_is_issued_served_and_renewed_without_a_restart_or_put_back() {
     }
     drop(vault);
     assert_eq!(desk.run(&["tls", "check"]).code, Some(69));
+}
+
+#[test]
+fn certificates_are_made_and_checked_where_nobody_has_configured_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| -> Ended {
+        Command::new(keyward_binary()).args(arguments).env_clear().current_dir(dir.path()).output().unwrap().into()
+    };
+    let ended = run(&["tls", "issue", "vault-1", "--folder", "tls"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(run(&["tls", "check", "tls/vault-1.pem", "--ca", "tls/ca.pem"]).code, Some(0));
+    // Nothing is left behind that its authority does not vouch for.
+    let other = run(&["tls", "issue", "vault-1", "--folder", "other"]);
+    assert_eq!(other.code, Some(0), "{other:?}");
+    fs::copy(dir.path().join("other/ca.pem"), dir.path().join("tls/ca.pem")).unwrap();
+    let ended = run(&["tls", "issue", "vault-3", "--folder", "tls"]);
+    assert!(ended.code == Some(65) && ended.err.contains("does not vouch"), "{ended:?}");
+    assert!(!dir.path().join("tls/vault-3.pem").exists() && !dir.path().join("tls/vault-3.key").exists());
 }

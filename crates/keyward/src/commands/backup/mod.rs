@@ -11,6 +11,7 @@ mod source;
 mod state;
 mod take;
 
+use super::by_hand::configuration;
 use super::output::{self, Output};
 use crate::cli::Exit;
 use crate::config::{Config, Environment};
@@ -76,14 +77,17 @@ pub struct Check {
     pub identity: Option<PathBuf>,
 }
 
-/// Runs one of them. `file`: where the configuration stands.
+/// Runs one of them. `file`: where the configuration stands; a backup at hand is checked without one.
 ///
 /// # Errors
 /// What the command says.
-pub async fn run(config: Config, environment: &Environment, file: &Path, wish: Backup, out: Output) -> Result<Exit> {
+pub async fn run(environment: &Environment, file: &Path, wish: Backup, out: Output) -> Result<Exit> {
+    if let Some(What::Check(check)) = &wish.what {
+        return check_one(check, out).await;
+    }
+    let config = configuration(file, environment)?;
     match wish.what {
-        None => take::run(config, environment, wish.take, out).await,
-        Some(What::Check(check)) => check_one(&check, out).await,
+        None | Some(What::Check(_)) => take::run(config, environment, wish.take, out).await,
         Some(What::List) => list(&config, out),
         Some(What::Drill(wish)) => drill::run(&config, environment, file, wish, out).await,
         Some(What::DrillInside(wish)) => drill::inside(&config, environment, wish, out).await,
