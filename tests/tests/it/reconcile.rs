@@ -1,6 +1,7 @@
 //! Vault and a target disagree: a restored Vault, a restored database, a password changed by hand, a dropped user. Each is done for
 //! real, seen by the proof watch, told to people, and mended by `keyward reconcile`.
 
+use crate::doctor::Found;
 use keyward_harness::{Message, Shop, SmtpServer, VaultOptions, VaultServer, Wishes, servers, wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -76,6 +77,7 @@ fn a_vault_restored_from_a_snapshot_is_seen_told_and_made_true_again() {
     }
     let (code, said, _) = run(&shop, &["status", "legacy"]);
     assert!(code == Some(1) && said.contains("state:              diverged") && said.contains("keyward reconcile legacy"), "{said}");
+    Found::by(&mut shop.command(&["doctor", "--look-in", shop.path("state").to_str().unwrap()])).has(&["value-diverged"]);
     let (code, said, _) = run(&shop, &["rotate", "--class", "database", "--now", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
 

@@ -47,6 +47,12 @@ fn what_lies_about_on_this_machine() {
     ]);
     before.has(&["tls-unverified", "secret-file-open", "port-taken", "alert-way-broken", "audit-log-silent"]);
 
+    // A folder that is not there is not one in which nothing lies.
+    let absent = Found::by(small.command().arg("--look-in").arg(small.path("no-such-folder")));
+    let files = absent.answer["groups"].as_array().unwrap().iter().find(|group| group["subject"] == "Files").unwrap();
+    let unknown = files["findings"].as_array().unwrap().iter().find(|finding| finding["mark"] == "unknown").unwrap();
+    assert!(unknown["says"].as_str().unwrap().contains("no-such-folder"), "{files:#}");
+
     let folder = small.path("empty");
     fs::write(folder.join(".env"), format!("HOOK_TOKEN={value}\nVAULT_TOKEN=hvs.CAESIJ\nVAULT_ENABLED=false\n")).unwrap();
     fs::write(folder.join(".vault-keys.json"), "{\"keys_base64\": [\"c2hhcmU=\"], \"root_token\": \"hvs.root\"}").unwrap();

@@ -3,6 +3,7 @@
 use super::page::{blocks, commands};
 use super::place::{Place, read};
 use super::readme::Shop;
+use crate::doctor::Found;
 use crate::world::LONG;
 use keyward_harness::{Moment, Process, Signal, Stop, VaultProxy, servers, wait_until};
 use serde_json::Value;
@@ -90,6 +91,7 @@ pub fn rotation_stuck(place: &Place, shop: &Shop) {
     });
     let rotated = place.shell(&format!("unset VAULT_ADDR; keyward --config {} rotate backend-database", through.display()));
     assert!(proxy.has_happened() && rotated.code == Some(1), "{rotated:?}");
+    Found::by(place.command("keyward").args(["doctor", "--look-in", &place.variables["HOME"]])).has(&["rotation-stuck"]);
     let said: Vec<_> = commands(page).iter().take(3).map(|block| place.run(block)).collect();
     assert!(said[0].contains("state:              stuck") && said[0].contains("vault kv undelete"), "{}", said[0]);
     assert!(said[2].contains("state:              idle"), "{}", said[2]);

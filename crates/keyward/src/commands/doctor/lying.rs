@@ -5,7 +5,8 @@
 use super::plain::Published;
 use crate::commands::check::report::Finding;
 use crate::commands::check::trouble::Trouble;
-use crate::commands::import::dotenv;
+use crate::commands::import::{dotenv, url};
+use keyward_secret::Secret;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub async fn look(folders: &[PathBuf], published: Vec<Published>) -> Vec<Finding
 }
 
 fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
+    if let Err(error) = fs::read_dir(folder) {
+        return vec![Finding::unknown(format!("what lies about in {}: it cannot be looked into: {error}", folder.display()))];
+    }
     let (files, is_whole) = files(folder);
     let mut findings = Vec::new();
     let mut server_files: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
@@ -141,7 +145,10 @@ fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding>
         if name == "VAULT_ENABLED" && matches!(value.to_lowercase().as_str(), "false" | "0" | "no" | "off") {
             findings.push(Finding::warning(format!("{shown} switches Vault off: {name}")).is(Trouble::VaultSwitchedOff));
         }
-        for found in published.iter().filter(|p| p.value.same_as(&variable.value)) {
+        // Where a database is, who logs in and by which password often stand in one.
+        let in_url = url::part(&variable.value, url::Part::Password).ok().flatten();
+        let is_it = |value: &Secret| value.same_as(&variable.value) || in_url.as_ref().is_some_and(|part| value.same_as(part));
+        for found in published.iter().filter(|p| is_it(&p.value)) {
             findings.push(
                 Finding::wrong(format!("{shown} holds in {name} what is published at {} and in use", found.at))
                     .is(Trouble::PlainValues)
@@ -155,7 +162,6 @@ fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyward_secret::Secret;
 
     #[test]
     fn an_environment_file_is_compared_with_what_is_published_and_shows_no_value() {
@@ -164,7 +170,9 @@ mod tests {
         let found = environment(Path::new(".env"), text, &published);
         let troubles: Vec<_> = found.iter().filter_map(|f| f.trouble).collect();
         assert_eq!(troubles, [Trouble::PlainValues, Trouble::TokenInFile, Trouble::VaultSwitchedOff]);
-        assert!(!format!("{found:?}").contains("horse") && !format!("{found:?}").contains("hvs"));
+        let in_url = environment(Path::new(".env"), "DATABASE_URL=postgres://shop:correct%20horse@db/shop\n", &published);
+        assert_eq!(in_url.iter().map(|f| f.trouble).collect::<Vec<_>>(), [Some(Trouble::PlainValues)]);
+        assert!(!format!("{found:?}{in_url:?}").contains("horse") && !format!("{found:?}").contains("hvs"));
         assert_eq!(environment(Path::new(".env"), "VAULT_ENABLED=true\nVAULT_TOKEN=\n", &published), []);
     }
 

@@ -10,7 +10,7 @@ mod plaintext;
 mod plan;
 mod source;
 mod told;
-mod url;
+pub(super) mod url;
 
 use super::alone::Alone;
 use super::by_hand::{Declined, Place, configuration};
