@@ -4,7 +4,7 @@
 mod team;
 
 use crate::world::LONG;
-use keyward_harness::{Process, Product, Signal, Stop, servers, vault_binary, wait_until};
+use keyward_harness::{Process, Product, PrometheusServer, Signal, Stop, servers, vault_binary, wait_until};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -126,6 +126,19 @@ fn the_shipped_server_file_starts_a_vault_that_shows_its_metrics_without_a_token
     let page =
         wait_until("its metrics", LONG, || ask(metrics, "/v1/sys/metrics?format=prometheus", ca).filter(|(status, _)| status == "200"));
     assert!(page.1.contains("vault_raft_storage_get_count"), "{}", page.1);
+    // Prometheus, by its shipped file, finds them.
+    let shipped = include_str!("../../../config/prometheus.yml");
+    let config = shipped
+        .replace("/etc/prometheus/alerts", concat!(env!("CARGO_MANIFEST_DIR"), "/../alerts"))
+        .replace("/etc/prometheus/tls/ca.pem", ca.to_str().unwrap())
+        .replace("server_name: vault", "server_name: localhost")
+        .replace("vault:8210", &format!("127.0.0.1:{metrics}"))
+        .replace("interval: 15s", "interval: 1s");
+    let prometheus = PrometheusServer::start(&config).unwrap();
+    wait_until("Vault to be scraped", LONG, || {
+        let targets = prometheus.targets().ok()?;
+        targets.iter().any(|target| target["labels"]["job"] == "vault" && target["health"] == "up").then_some(())
+    });
     // Where people's tokens go, nothing is shown without one.
     assert_ne!(ask(api, "/v1/sys/metrics?format=prometheus", ca).unwrap().0, "200");
 }

@@ -17,17 +17,21 @@ fn shop() -> Shop<'static> {
 #[test]
 fn every_kind_is_rotated_without_a_daemon_too() {
     let shop = shop();
+    let password = || shop.published("shop/legacy").unwrap()["password"].as_str().unwrap().to_owned();
+    let logs_in = |password: &str| servers().postgres().psql_as(&shop.legacy, password, &shop.database, "SELECT 1").is_ok();
+    let before = password();
+    assert!(logs_in(&before));
     for name in ["shop-database", "legacy", "reporting", "session-signing", "webhook-token"] {
         let output = shop.run(&["rotate", name, "--alone"]).unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
     shop.consume("shop/database").unwrap();
     shop.consume("shop/legacy").unwrap();
+    assert!(logs_in(&password()) && !logs_in(&before), "the new password works, and the old one has ended");
     assert!(shop.run_with_input(&["supply", "openai", "--alone"], "sk-supplied-in-a-test").unwrap().status.success());
     assert_eq!(shop.published("shop/openai").unwrap()["api_key"], "sk-supplied-in-a-test");
     let log = servers().postgres().log().unwrap();
-    let password = shop.published("shop/legacy").unwrap()["password"].as_str().unwrap().to_owned();
-    assert!(!log.contains(&password), "PostgreSQL's log shows a password");
+    assert!(!log.contains(&password()), "PostgreSQL's log shows a password");
 }
 
 /// Without a daemon nobody else would.
