@@ -129,6 +129,21 @@ fn backups_are_checked_encrypted_copied_and_kept_by_rule() {
     assert!(ended.err.contains("exit code 3"), "{}", ended.err);
     assert_eq!(desk.names().len(), before.len() + 1, "one more, and none less");
     assert_eq!(desk.must(&["backup", "list"]).as_array().unwrap().len(), before.len() + 1);
+
+    // Broken off while the program runs: it ends with its children, and the backup stands.
+    let began = desk.dir.path().join("began");
+    let hangs =
+        program(&desk, "hangs", &format!("#!/bin/sh\nsleep 600 &\necho $! > '{0}.new' && mv '{0}.new' '{0}'\nwait\n", began.display()));
+    desk.configure(&vault.address, &vault.ca_pem_path, &settings(&hangs));
+    let child = desk.command(&["backup", "--output", "json"]).spawn().unwrap();
+    let sleeper = wait_until("the program", LONG, || fs::read_to_string(&began).ok());
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended: Ended = child.wait_with_output().unwrap().into();
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, &told["copied"]), (Some(75), &json!(false)), "{ended:?}");
+    assert!(file(&told).exists() && told["failure"].as_str().unwrap().contains("no copy elsewhere"), "{told:#}");
+    let process = format!("/proc/{}/cmdline", sleeper.trim());
+    wait_until("the end of the program's child", LONG, || fs::read(&process).map_or(true, |line| line.is_empty()).then_some(()));
 }
 
 #[test]

@@ -100,7 +100,11 @@ pub async fn run(config: Config, environment: &Environment, wish: Take, out: Out
     let rest = finish(&config, &mut told, wish.to.is_none(), now, &mut stop).await;
     told.failure = rest.as_ref().err().map(|error| format!("{error:#}"));
     say(&told, out);
-    Ok(if rest.is_ok() { Exit::Ok } else { Exit::Failed })
+    Ok(match &rest {
+        Ok(()) => Exit::Ok,
+        // Broken off, which is another matter than a copy that failed.
+        Err(error) => error.downcast_ref::<Declined>().map_or(Exit::Failed, |declined| declined.exit),
+    })
 }
 
 /// The copy, and then what is kept no longer.
