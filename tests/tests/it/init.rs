@@ -58,6 +58,11 @@ fn an_empty_vault_becomes_one_that_works_and_a_second_run_changes_nothing() {
         assert!(!first.to_string().contains(value.trim()), "the answer shows {}", file.display());
     }
 
+    // They belong to five people, and here lie in one folder.
+    let lying = world.json(&["doctor", "--look-in", to]).1.to_string();
+    assert!(lying.contains("keys-lying") && lying.contains("holds 5 unseal shares in clear"), "{lying}");
+    assert!(lying.contains("root-token holds unseal keys or a root token in clear"), "{lying}");
+
     // A second run compares everything, and finds it as it was.
     let (code, second) = world.json(&["init", "--shares-to", to]);
     assert_eq!((code, states(&second)), (Some(0), BTreeSet::from(["unchanged", "held"])), "{second:#}");

@@ -6,6 +6,8 @@ use super::plain::Published;
 use crate::commands::check::report::Finding;
 use crate::commands::check::trouble::Trouble;
 use crate::commands::import::{dotenv, url};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use keyward_secret::Secret;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -19,6 +21,10 @@ const MOST_ENTRIES: usize = 20_000;
 const DEEPEST: usize = 4;
 /// Folders that are large and made by tools.
 const SKIPPED: [&str; 5] = [".git", "node_modules", "target", "vendor", ".venv"];
+/// So many shares in one folder are no longer those of one person.
+const SHARES: usize = 2;
+/// What Vault's tokens begin with, the older ones too.
+const TOKENS: [&str; 3] = ["hvs.", "hvb.", "s."];
 /// What `vault operator init` writes, as text and as JSON, and what its API answers.
 const KEY_MARKS: [&str; 5] = ["Unseal Key 1:", "\"unseal_keys_b64\"", "\"unseal_keys_hex\"", "\"keys_base64\"", "Initial Root Token:"];
 
@@ -36,6 +42,7 @@ fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
     let (files, is_whole) = files(folder);
     let mut findings = Vec::new();
     let mut server_files: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+    let mut shares: BTreeMap<&Path, usize> = BTreeMap::new();
     let mut looked_at = 0;
     for file in &files {
         let Some(kind) = kind(file) else { continue };
@@ -44,7 +51,8 @@ fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
         looked_at += 1;
         match kind {
             Kind::Env => findings.extend(environment(file, &text, published)),
-            Kind::Keys if holds_keys(&text) => {
+            Kind::Keys if is_share(&text) => *shares.entry(file.parent().unwrap_or(folder)).or_default() += 1,
+            Kind::Keys if holds_keys(&text) || is_root_token(file, &text) => {
                 findings
                     .push(Finding::wrong(format!("{} holds unseal keys or a root token in clear", file.display())).is(Trouble::KeysLying));
             }
@@ -54,6 +62,10 @@ fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
             }
             Kind::Keys | Kind::Server => {}
         }
+    }
+    for (folder, count) in shares.iter().filter(|(_, count)| **count >= SHARES) {
+        let says = format!("{} holds {count} unseal shares in clear", folder.display());
+        findings.push(Finding::wrong(says).is(Trouble::KeysLying));
     }
     for (folder, names) in server_files.iter().filter(|(_, names)| names.len() > 1) {
         let says = format!("{} holds several server files with a storage: {}", folder.display(), names.join(", "));
@@ -83,7 +95,7 @@ fn kind(file: &Path) -> Option<Kind> {
         Some(Kind::Env)
     } else if has_extension("hcl") {
         Some(Kind::Server)
-    } else if ["vault", "unseal", "key", "token", "init"].iter().any(|part| name.contains(part)) {
+    } else if ["vault", "unseal", "key", "share", "token", "init"].iter().any(|part| name.contains(part)) {
         Some(Kind::Keys)
     } else {
         None
@@ -120,6 +132,20 @@ fn files(folder: &Path) -> (Vec<PathBuf>, bool) {
 
 fn holds_keys(text: &str) -> bool {
     KEY_MARKS.iter().any(|mark| text.contains(mark))
+}
+
+/// A share alone, as `keyward init` hands one out and `vault operator rekey` too: 33 bytes, unless somebody chose one share only.
+fn is_share(text: &str) -> bool {
+    let text = text.trim();
+    let is_hex = text.len() == 66 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_hex || (text.len() == 44 && !text.ends_with('=') && STANDARD.decode(text).is_ok())
+}
+
+/// A first root token alone, by its file's name and by how tokens begin. Other tokens have files of their own by rights.
+fn is_root_token(file: &Path, text: &str) -> bool {
+    let is_named = file.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().contains("root"));
+    let text = text.trim();
+    is_named && !text.contains(char::is_whitespace) && TOKENS.iter().any(|begin| text.starts_with(begin))
 }
 
 fn has_storage(text: &str) -> bool {
@@ -180,6 +206,19 @@ mod tests {
     fn keys_are_known_by_what_vault_writes() {
         assert!(holds_keys("Unseal Key 1: abc\n") && holds_keys("{\"unseal_keys_b64\": []}") && holds_keys("{\"keys_base64\": []}"));
         assert!(!holds_keys("{\"keys\": []}"));
+    }
+
+    #[test]
+    fn shares_are_known_by_their_form_and_a_root_token_by_its_name() {
+        let share = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJAB";
+        assert!(is_share(&format!("{share}\n")) && is_share(&"ab".repeat(33)));
+        // A key of 32 bytes, a certificate, words.
+        for other in ["q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=", "-----BEGIN CERTIFICATE-----", "a share is with Ann", ""] {
+            assert!(!is_share(other), "{other}");
+        }
+        let is_it = |name: &str, text: &str| is_root_token(Path::new(name), text);
+        assert!(is_it("shares/root-token", "hvs.x\n") && is_it("root_token.txt", "s.x"));
+        assert!(!is_it(".vault-token", "hvs.x") && !is_it("root-token", "hvs.x is what it looked like") && !is_it("root-token", ""));
     }
 
     #[test]
