@@ -165,7 +165,8 @@ impl Client {
     pub(crate) async fn call<T, F: Future<Output = Result<T, VaultError>>>(&self, call: impl Fn() -> F) -> Result<T, Error> {
         let seen = self.keeper.count().await;
         match call().await {
-            Err(error) if error.kind == Kind::Denied && self.keeper.is_dead().await => {
+            // The token of this call, or the one that has taken its place since: then another call has logged in.
+            Err(error) if error.kind == Kind::Denied && (self.keeper.count().await > seen || self.keeper.is_dead().await) => {
                 self.keeper.log_in(seen).await?;
                 Ok(call().await?)
             }
