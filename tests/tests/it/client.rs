@@ -14,6 +14,7 @@ use axum_database::{Database, service};
 use keyward_client::{Client, Daemon, Login, Secret, Settings, Source};
 use keyward_harness::{Shop, wait_until};
 use reqwest_api_key::Api;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ fn consumer(shop: &Shop<'_>) -> Settings {
     let vault = shop.vault;
     let rules = format!("path \"{}/data/shop/*\" {{ capabilities = [\"read\"] }}\n", shop.kv)
         + "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }";
-    let token = vault.token(&rules, serde_json::json!({ "ttl": "1h" }));
+    let token = vault.token(&rules, json!({ "ttl": "1h" }));
     let variables = |name: &str| match name {
         "VAULT_ADDR" => Some(vault.address.clone()),
         "VAULT_CACERT" => Some(vault.ca_pem_path.display().to_string()),
@@ -193,9 +194,23 @@ fn the_daemon_says_what_is_due_and_rotates_when_asked() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let daemon = Daemon::at(shop.path("state/keyward.sock"));
     assert!(runtime.block_on(daemon.due()).unwrap_err().to_string().contains("cannot be asked"));
-    let _serving = shop.serve().unwrap();
+    let serving = shop.serve().unwrap();
     becomes_ready(&shop);
     assert_eq!(runtime.block_on(daemon.due()).unwrap(), []);
+    // A key that only a person can bring, and that nobody brought since 2020.
+    drop(serving);
+    let path = format!("{}/data/openai", shop.records);
+    let mut kept = shop.vault.must("GET", &path, None).unwrap()["data"]["data"].clone();
+    for time in ["first_seen", "last_success"] {
+        kept["record"][time] = json!("2020-01-01T00:00:00Z");
+    }
+    shop.vault.must("POST", &path, Some(json!({ "data": kept }))).unwrap();
+    let _serving = shop.serve().unwrap();
+    becomes_ready(&shop);
+    let due = wait_until("what is due", LONG, || runtime.block_on(daemon.due()).ok().filter(|due| !due.is_empty()));
+    let [openai] = due.as_slice() else { panic!("{due:#?}") };
+    assert_eq!((openai.name.as_str(), openai.path.as_deref()), ("openai", Some(format!("{}/shop/openai", shop.kv).as_str())));
+    assert!(openai.overdue && openai.says.contains("keyward supply"), "{openai:?}");
     let before = shop.published("shop/legacy").unwrap();
     let rotated = runtime.block_on(daemon.rotate("legacy")).unwrap();
     assert!(rotated.succeeded() && rotated.rotation.starts_with("r-"), "{rotated:?}");
