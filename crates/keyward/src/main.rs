@@ -41,13 +41,21 @@ fn main() -> ExitCode {
         // What a command that was broken off left to a thread is not waited for without end.
         runtime.shutdown_timeout(LAST_THREADS);
     }
-    match ended {
-        Ok(exit) => exit.into(),
+    let exit = match ended {
+        Ok(exit) => exit,
         Err(error) => {
             commands::note(&format!("keyward: {error:#}"));
-            exit_of(&error).into()
+            exit_of(&error)
         }
+    };
+    match commands::lost() {
+        Some(why) => {
+            commands::note(&format!("keyward: what was to be printed could not be written: {why}"));
+            if exit == Exit::Ok { Exit::Failed } else { exit }
+        }
+        None => exit,
     }
+    .into()
 }
 
 /// The daemon has its own way to end; every command ends when somebody wants it to.
@@ -61,7 +69,9 @@ async fn run(cli: Cli) -> Result<Exit> {
 
 async fn carry_out(cli: Cli) -> Result<Exit> {
     if let Command::Completions { shell } = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
+        commands::line(String::from_utf8_lossy(&script).trim_end());
         return Ok(Exit::Ok);
     }
     if let Command::Man { dir } = &cli.command {

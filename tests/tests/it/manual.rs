@@ -42,6 +42,28 @@ fn bash_completes_commands_and_options() {
 }
 
 #[test]
+fn what_cannot_be_printed_is_said_and_a_reader_that_went_away_is_no_error() {
+    let into = |stdout: Stdio| -> Ended {
+        Command::new(keyward_binary())
+            .args(["completions", "bash"])
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap()
+            .into()
+    };
+    let full = into(fs::File::options().write(true).open("/dev/full").unwrap().into());
+    assert!(full.code == Some(1) && full.err.contains("could not be written: No space left on device"), "{full:?}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let gone = into(writer.into());
+    assert_eq!((gone.code, gone.err.as_str()), (Some(0), ""), "{gone:?}");
+}
+
+#[test]
 fn manual_pages_are_taken_without_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let man = dir.path().join("man");

@@ -37,7 +37,7 @@ mod usage;
 pub use alone::Alone;
 pub use daemon_client::{Daemon, person};
 pub use hand::Request;
-pub use output::{Output, json, line, note, table};
+pub use output::{Output, json, line, lost, note, table};
 pub use setup::{Alert, alert_test, health, init_postgres};
 pub use stop::breakable;
 

@@ -3,15 +3,28 @@
 pub use crate::cli::Output;
 
 use serde::Serialize;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the one JSON document of this process was printed.
 static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
+/// Why something that was printed went nowhere.
+static LOST: OnceLock<String> = OnceLock::new();
 
-/// Prints a line to standard output. A reader that went away (`| head`) is no error.
+/// Prints a line to standard output. A reader that went away (`| head`) is no error; what else keeps it from being written is told by [`lost`].
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if let Err(error) = writeln!(std::io::stdout(), "{text}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        // The first says it all.
+        let _ = LOST.set(error.to_string());
+    }
+}
+
+/// Why something that was printed went nowhere, as with a full disk; `None` where all went where it should.
+pub fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Prints a line to standard error.
