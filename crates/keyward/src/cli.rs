@@ -28,7 +28,7 @@ Exit codes:
   65  bad data: the value or record at hand cannot be used
   69  not available: Vault, the daemon or a target cannot be reached, or the port cannot be had
   70  a defect in Keyward
-  75  not now: deferred, broken off (Ctrl-C), or another one is at work; try again later
+  75  not now: deferred, broken off (Ctrl-C), answered with no, or another one is at work
   77  denied: a token or a user lacks a permission
 
 Environment:

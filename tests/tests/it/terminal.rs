@@ -1,5 +1,6 @@
 //! Commands typed at a terminal: what is typed there is not shown, and Ctrl-C at a prompt does nothing and leaves the terminal as it was.
 
+use crate::backup::Desk;
 use crate::init_world::World;
 use crate::world::{LONG, shop};
 use keyward_harness::{Shop, VaultOptions, VaultServer, servers, wait_until};
@@ -172,15 +173,36 @@ fn an_import_asks_before_it_writes_and_before_it_takes_plaintext_out() {
     let there = || vault.api("GET", &format!("{kv}/data/asked"), None).unwrap().0 == 200;
     let (text, typed) = ("TOKEN=value-of-a-file\n", format!("import asked.env --into {kv}/asked"));
     fs::write(world.path("asked.env"), text).unwrap();
-    for (answers, is_there, left) in
-        [(&["no"][..], false, text), (&["yes", "no"], true, text), (&["yes"], true, "# TOKEN is kept in Vault: ")]
+    for (answers, code, is_there, left) in
+        [(&["no"][..], 75, false, text), (&["yes", "no"], 0, true, text), (&["yes"], 0, true, "# TOKEN is kept in Vault: ")]
     {
         let mut terminal = Terminal::of(&world.command(&[]), &typed);
         for answer in answers {
             terminal.at("Type yes to go on: ", &format!("{answer}\n"));
         }
-        let screen = terminal.ends(0);
+        let screen = terminal.ends(code);
         assert!(there() == is_there && !screen.contains("value-of-a-file"), "{screen}");
         assert!(fs::read_to_string(world.path("asked.env")).unwrap().starts_with(left), "{answers:?}: {screen}");
+    }
+}
+
+#[test]
+fn a_restore_is_done_for_whoever_types_yes() {
+    let vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let kv = vault.kv_mount();
+    let write = |value: &str| vault.must("POST", &format!("{kv}/data/app"), Some(json!({ "data": { "value": value } }))).unwrap();
+    let holds = |value: &str| {
+        vault.api("GET", &format!("{kv}/data/app"), None).is_ok_and(|(_, body)| body["data"]["data"]["value"] == value).then_some(())
+    };
+    let desk = Desk::new(&vault.address, &vault.ca_pem_path, &vault.root_token, "");
+    write("then");
+    let backup = desk.must(&["backup"])["file"].as_str().unwrap().to_owned();
+    write("later");
+    // Whoever says no ends what would come after it, too.
+    for (keys, code, after) in [("no\n", 75, "later"), (CTRL_C, 75, "later"), ("yes\n", 0, "then")] {
+        let mut terminal = Terminal::of(&desk.command(&[]), &format!("restore {backup}"));
+        terminal.at("Type yes to go on: ", keys);
+        terminal.ends(code);
+        wait_until(after, LONG, || holds(after));
     }
 }

@@ -31,11 +31,12 @@ terminal it needs --yes. Vault keeps in memory how many shares open it, and does
 where the numbers differ, its process has to be restarted before it takes the right shares. So make the new one with the numbers of the
 old, and with nothing in it (keyward init --initialise --server-only); the backup says its own. The token needs `update` on
 sys/storage/raft/snapshot, with --force on sys/storage/raft/snapshot-force.
-Ends with 2 if Vault is sealed afterwards, which it is after --force.
+Ends with 2 if Vault is sealed afterwards, which it is after --force, and with 75 if a person said no.
 
 Examples:
   keyward restore /var/backups/vault/vault-20261124T030000000Z.snap
-  keyward restore vault.snap.age --identity /media/usb/backup.key --force --yes && keyward unseal && keyward reconcile";
+  keyward restore vault.snap.age --identity /media/usb/backup.key --force --yes
+  keyward unseal && keyward reconcile";
 
 /// How much is read at once.
 const PIECE: usize = 1 << 18;
@@ -85,7 +86,7 @@ pub async fn run(config: &Config, environment: &Environment, wish: Restore, out:
     output::note(&warning(&wish, &archive, &server));
     match ask("Restore it?", wish.yes)? {
         Agreement::Yes => {}
-        Agreement::No => return Ok(Exit::Ok),
+        Agreement::No => return Ok(Exit::Temporary),
         Agreement::NobodyToAsk => return Ok(Exit::Usage),
     }
     let mut stop = Stop::listen()?;

@@ -183,7 +183,7 @@ async fn carry_out(
     if new > 0 && !wanted.dry_run {
         match ask(&format!("Write to {new} secret(s)?"), wanted.yes)? {
             Agreement::Yes => {}
-            Agreement::No => return Ok(Exit::Ok),
+            Agreement::No => return Ok(Exit::Temporary),
             Agreement::NobodyToAsk => return Ok(Exit::Usage),
         }
     }
