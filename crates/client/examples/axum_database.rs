@@ -92,6 +92,8 @@ async fn orders(State(database): State<Arc<Database>>) -> Result<String, StatusC
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
+    // What the library has to say (a token that cannot be renewed, a value that stays) is said by way of `tracing`.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (Some(path), Some(place)) = (arguments.next(), arguments.next()) else { return Err("usage: axum_database SECRET PLACE".into()) };
     let client = Client::connect(Settings::from_environment()?).await?;
     let secret = client.watch(&path, Duration::from_secs(10)).await?;

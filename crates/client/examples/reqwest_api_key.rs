@@ -43,6 +43,8 @@ impl Api {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, field, url] = arguments.as_slice() else { return Err("usage: reqwest_api_key SECRET FIELD URL".into()) };
+    // What the library has to say (a token that cannot be renewed, a value that stays) is said by way of `tracing`.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     // This program's TLS library takes its cryptography from here.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::connect(Settings::from_environment()?).await?;
