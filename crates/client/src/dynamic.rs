@@ -160,12 +160,7 @@ impl Origin for Leased {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let left = self.ends.saturating_duration_since(Instant::now());
-        if failures == 0 {
-            return (left * 2 / 3).max(SHORTEST);
-        }
-        // Tried often while there is still time, and not too often when there is none left.
-        backoff(failures, Duration::from_secs(10)).min((left / 4).max(SHORTEST * 5))
+        pause(self.ends.saturating_duration_since(Instant::now()), failures)
     }
 
     async fn close(&mut self) {
@@ -177,9 +172,32 @@ impl Origin for Leased {
     }
 }
 
+/// Tried often while there is still time, and not too often when there is none left.
+fn pause(left: Duration, failures: u32) -> Duration {
+    let again = backoff(failures, Duration::from_secs(10));
+    match (failures, left.is_zero()) {
+        (0, _) => (left * 2 / 3).max(SHORTEST),
+        (_, true) => again,
+        (_, false) => again.min((left / 4).max(SHORTEST * 5)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_that_cannot_be_renewed_is_tried_often_while_there_is_time() {
+        let check = |left: u64, failures, milliseconds| {
+            assert_eq!(pause(Duration::from_secs(left), failures), Duration::from_millis(milliseconds), "{left} {failures}");
+        };
+        check(60, 0, 40_000);
+        check(60, 1, 1_000);
+        check(60, 9, 10_000);
+        check(8, 9, 2_000);
+        check(0, 0, 200);
+        check(0, 9, 10_000);
+    }
 
     #[test]
     fn a_lease_is_replaced_when_renewals_stop_helping() {

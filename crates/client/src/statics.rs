@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A look right after Vault's own rotation, and not before.
 const AFTER_ITS_END: Duration = Duration::from_millis(500);
+/// Between two looks at one that is past its end, at most.
+const OVERDUE: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(200);
 
 /// What a static role hands out.
@@ -42,6 +44,8 @@ struct Role {
     name: String,
     rotated: Option<Timestamp>,
     until_its_end: Duration,
+    /// So many looks in a row found it past its end: Vault cannot rotate it, as where the database is away.
+    late: u32,
     interval: Duration,
 }
 
@@ -58,6 +62,7 @@ impl Client {
             name: role.to_owned(),
             rotated: None,
             until_its_end: Duration::MAX,
+            late: 0,
             interval: interval.max(SHORTEST),
         };
         let first = role.read().await?;
@@ -70,6 +75,7 @@ impl Role {
         let read = self.client.call(|| self.client.vault().static_creds(&self.mount, &self.name)).await?;
         self.rotated = read.last_vault_rotation;
         self.until_its_end = read.ttl;
+        self.late = if read.ttl.is_zero() { self.late + 1 } else { 0 };
         Ok(StaticCredential { username: read.username, password: read.password, rotated: read.last_vault_rotation })
     }
 }
@@ -91,6 +97,31 @@ impl Origin for Role {
         if failures > 0 {
             return backoff(failures, self.interval.max(Duration::from_secs(5)));
         }
-        self.interval.min(self.until_its_end.saturating_add(AFTER_ITS_END))
+        pause(self.interval, self.until_its_end, self.late)
+    }
+}
+
+/// At its end at once, and then more and more seldom: every look is a call to Vault, by each instance of a service.
+fn pause(interval: Duration, until_its_end: Duration, late: u32) -> Duration {
+    let overdue = if late == 0 { Duration::ZERO } else { backoff(late - 1, OVERDUE) };
+    interval.min(until_its_end.saturating_add(AFTER_ITS_END).max(overdue))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_vault_cannot_rotate_is_looked_at_more_and_more_seldom() {
+        let check = |until_its_end: u64, late, milliseconds| {
+            let found = pause(Duration::from_mins(1), Duration::from_secs(until_its_end), late);
+            assert_eq!(found, Duration::from_millis(milliseconds), "{until_its_end} {late}");
+        };
+        check(90, 0, 60_000);
+        check(3, 0, 3_500);
+        check(0, 1, 500);
+        check(0, 2, 1_000);
+        check(0, 9, 10_000);
+        assert_eq!(pause(Duration::from_secs(2), Duration::ZERO, 9), Duration::from_secs(2), "never more seldom than wished");
     }
 }
