@@ -49,9 +49,14 @@ fn what_can_be_wrong_with_secrets_and_the_engine() {
     for _ in 0..2 {
         vault.must("GET", &format!("{mount}/creds/{dynamic}"), None).unwrap();
     }
+    // A service of which the configuration knows nothing has the same login.
+    let env = shop.path("empty/.env");
+    fs::write(&env, format!("DATABASE_URL=postgres://{}:its-password@db/shop\n", shop.legacy)).unwrap();
     doctor(&shop, &["--most-leases", "1"])
         .has(&["rotation-paused", "secret-deleted", "path-near", "records-expire", "engine-user-shared", "lease-limit", "lease-pile-up"])
-        .says("shop/web-hook");
+        .says("shop/web-hook")
+        .says(&format!("{mount}/config/shared logs in as {}, as a service with DATABASE_URL in", shop.legacy));
+    fs::remove_file(env).unwrap();
 
     // What is looked for lies elsewhere, or is of another kind.
     let [old, other] = [unique("kv1"), unique("kv1")];

@@ -8,12 +8,24 @@ use keyward_vault::{Client, Kind, VaultError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Every mount of the engine that the configuration names.
-pub async fn look(client: &Client, config: &Config, most_leases: usize) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// As whom Vault logs in to a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// `MOUNT/config/NAME`.
+    pub path: String,
+    /// The user.
+    pub user: String,
+}
+
+/// Every mount of the engine that the configuration names, and the connections in them.
+pub async fn look(client: &Client, config: &Config, most_leases: usize) -> (Vec<Finding>, Vec<Connection>) {
+    let (mut findings, mut all) = (Vec::new(), Vec::new());
     for mount in mounts(config) {
         match connections(client, &mount, config).await {
-            Ok(found) => findings.extend(found),
+            Ok((found, connections)) => {
+                findings.extend(found);
+                all.extend(connections);
+            }
             Err(error) => {
                 findings.push(unasked(&format!("the connections of {mount}"), &error, &format!("{mount}/config/*"), &["read", "list"]));
             }
@@ -25,7 +37,7 @@ pub async fn look(client: &Client, config: &Config, most_leases: usize) -> Vec<F
             }
         }
     }
-    findings
+    (findings, all)
 }
 
 fn mounts(config: &Config) -> BTreeSet<String> {
@@ -54,26 +66,29 @@ fn users(config: &Config) -> BTreeMap<String, String> {
     users
 }
 
-async fn connections(client: &Client, mount: &str, config: &Config) -> Result<Vec<Finding>, VaultError> {
+async fn connections(client: &Client, mount: &str, config: &Config) -> Result<(Vec<Finding>, Vec<Connection>), VaultError> {
     let mut others = users(config);
     for role in client.names_below(&format!("{mount}/static-roles")).await? {
         if let Ok(keyward_vault::DatabaseRole::Static(found)) = client.static_role(mount, &role).await {
             others.insert(found.username, format!("the static role {mount}/static-roles/{role}"));
         }
     }
-    let mut findings = Vec::new();
+    let (mut findings, mut all) = (Vec::new(), Vec::new());
     for name in client.names_below(&format!("{mount}/config")).await? {
         let Some(connection) = client.database_connection(mount, &name).await? else { continue };
-        findings.push(own_user(&format!("{mount}/config/{name}"), &connection.username, &others));
+        let connection = Connection { path: format!("{mount}/config/{name}"), user: connection.username };
+        findings.push(own_user(&connection, &others));
+        all.push(connection);
     }
-    Ok(findings)
+    Ok((findings, all))
 }
 
-fn own_user(connection: &str, user: &str, others: &BTreeMap<String, String>) -> Finding {
+fn own_user(connection: &Connection, others: &BTreeMap<String, String>) -> Finding {
+    let Connection { path, user } = connection;
     match others.get(user) {
-        Some(who) => Finding::wrong(format!("{connection} logs in as {user}, as {who} does: a rotation of one locks the other out"))
+        Some(who) => Finding::wrong(format!("{path} logs in as {user}, as {who} does: a rotation of one locks the other out"))
             .is(Trouble::EngineUserShared),
-        None => Finding::well(format!("{connection} has a user of its own")),
+        None => Finding::well(format!("{path} has a user that this configuration knows nobody else to have")),
     }
 }
 
@@ -118,8 +133,8 @@ mod tests {
     #[test]
     fn a_login_that_somebody_else_has_too_is_told() {
         let others = BTreeMap::from([("shop".to_owned(), "the services of the secret db".to_owned())]);
-        assert_eq!(own_user("database/config/pg", "shop", &others).trouble, Some(Trouble::EngineUserShared));
-        assert_eq!(own_user("database/config/pg", "vault", &others).trouble, None);
+        let by = |user: &str| own_user(&Connection { path: "database/config/pg".into(), user: user.into() }, &others);
+        assert_eq!((by("shop").trouble, by("vault").trouble), (Some(Trouble::EngineUserShared), None));
     }
 
     #[test]

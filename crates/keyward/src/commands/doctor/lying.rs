@@ -2,6 +2,7 @@
 //!
 //! A file is judged by its name first and then by what stands in it. Names of variables and files are told, values never.
 
+use super::engine::Connection;
 use super::plain::Published;
 use crate::commands::check::report::Finding;
 use crate::commands::check::trouble::Trouble;
@@ -28,14 +29,23 @@ const TOKENS: [&str; 3] = ["hvs.", "hvb.", "s."];
 /// What `vault operator init` writes, as text and as JSON, and what its API answers.
 const KEY_MARKS: [&str; 5] = ["Unseal Key 1:", "\"unseal_keys_b64\"", "\"unseal_keys_hex\"", "\"keys_base64\"", "Initial Root Token:"];
 
+/// What plain files are compared with.
+#[derive(Default)]
+pub struct Known {
+    /// Values in use.
+    pub published: Vec<Published>,
+    /// As whom Vault logs in to databases.
+    pub connections: Vec<Connection>,
+}
+
 /// Looks through the folders.
-pub async fn look(folders: &[PathBuf], published: Vec<Published>) -> Vec<Finding> {
+pub async fn look(folders: &[PathBuf], known: Known) -> Vec<Finding> {
     let folders = folders.to_vec();
-    let looking = tokio::task::spawn_blocking(move || folders.iter().flat_map(|folder| look_into(folder, &published)).collect());
+    let looking = tokio::task::spawn_blocking(move || folders.iter().flat_map(|folder| look_into(folder, &known)).collect());
     looking.await.unwrap_or_else(|error| vec![Finding::unknown(format!("files: looking at them ended abnormally: {error}"))])
 }
 
-fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
+fn look_into(folder: &Path, known: &Known) -> Vec<Finding> {
     if let Err(error) = fs::read_dir(folder) {
         return vec![Finding::unknown(format!("what lies about in {}: it cannot be looked into: {error}", folder.display()))];
     }
@@ -50,7 +60,7 @@ fn look_into(folder: &Path, published: &[Published]) -> Vec<Finding> {
         let Ok(text) = fs::read_to_string(file) else { continue };
         looked_at += 1;
         match kind {
-            Kind::Env => findings.extend(environment(file, &text, published)),
+            Kind::Env => findings.extend(environment(file, &text, known)),
             Kind::Keys if is_share(&text) => *shares.entry(file.parent().unwrap_or(folder)).or_default() += 1,
             Kind::Keys if holds_keys(&text) || is_root_token(file, &text) => {
                 findings
@@ -153,7 +163,7 @@ fn has_storage(text: &str) -> bool {
     text.lines().filter_map(word).any(|word| word == "storage" || word == "backend")
 }
 
-fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding> {
+fn environment(file: &Path, text: &str, known: &Known) -> Vec<Finding> {
     let shown = file.display();
     let variables = match dotenv::parse(text) {
         Ok(variables) => variables,
@@ -165,16 +175,17 @@ fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding>
     let mut findings = Vec::new();
     for variable in &variables {
         let (name, value) = (&variable.name, variable.value.expose());
-        if name == "VAULT_TOKEN" && !value.is_empty() {
+        if (name == "VAULT_TOKEN" && !value.is_empty()) || value.starts_with("hvs.") {
             findings.push(Finding::warning(format!("{shown} holds a token: {name}")).is(Trouble::TokenInFile));
         }
         if name == "VAULT_ENABLED" && matches!(value.to_lowercase().as_str(), "false" | "0" | "no" | "off") {
             findings.push(Finding::warning(format!("{shown} switches Vault off: {name}")).is(Trouble::VaultSwitchedOff));
         }
         // Where a database is, who logs in and by which password often stand in one.
-        let in_url = url::part(&variable.value, url::Part::Password).ok().flatten();
+        let [in_url, user] = [url::Part::Password, url::Part::Username].map(|part| url::part(&variable.value, part).ok().flatten());
         let is_it = |value: &Secret| value.same_as(&variable.value) || in_url.as_ref().is_some_and(|part| value.same_as(part));
-        for found in published.iter().filter(|p| is_it(&p.value)) {
+        findings.extend(shared(file, name, user.as_ref(), &known.connections));
+        for found in known.published.iter().filter(|p| is_it(&p.value)) {
             findings.push(
                 Finding::wrong(format!("{shown} holds in {name} what is published at {} and in use", found.at))
                     .is(Trouble::PlainValues)
@@ -185,21 +196,34 @@ fn environment(file: &Path, text: &str, published: &[Published]) -> Vec<Finding>
     findings
 }
 
+/// A service with that URL and Vault have one login. It may be another server with a user of the same name, so it is no more than a warning.
+fn shared(file: &Path, variable: &str, user: Option<&Secret>, connections: &[Connection]) -> Option<Finding> {
+    let connection = connections.iter().find(|connection| user.is_some_and(|user| user.expose() == connection.user))?;
+    let Connection { path, user } = connection;
+    let says =
+        format!("{path} logs in as {user}, as a service with {variable} in {} does: a rotation of one locks the other out", file.display());
+    Some(Finding::warning(says).is(Trouble::EngineUserShared))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_environment_file_is_compared_with_what_is_published_and_shows_no_value() {
-        let published = [Published { secret: "db".into(), at: "kv/db#password".into(), value: Secret::new("correct horse") }];
+        let published = vec![Published { secret: "db".into(), at: "kv/db#password".into(), value: Secret::new("correct horse") }];
+        let connections = vec![Connection { path: "database/config/pg".into(), user: "superuser".into() }];
+        let known = Known { published, connections };
         let text = "A=other\nDB_PASSWORD=\"correct horse\"\nVAULT_TOKEN=hvs.x\nVAULT_ENABLED=False\n";
-        let found = environment(Path::new(".env"), text, &published);
+        let found = environment(Path::new(".env"), text, &known);
         let troubles: Vec<_> = found.iter().filter_map(|f| f.trouble).collect();
         assert_eq!(troubles, [Trouble::PlainValues, Trouble::TokenInFile, Trouble::VaultSwitchedOff]);
-        let in_url = environment(Path::new(".env"), "DATABASE_URL=postgres://shop:correct%20horse@db/shop\n", &published);
+        let in_url = environment(Path::new(".env"), "DATABASE_URL=postgres://shop:correct%20horse@db/shop\n", &known);
         assert_eq!(in_url.iter().map(|f| f.trouble).collect::<Vec<_>>(), [Some(Trouble::PlainValues)]);
         assert!(!format!("{found:?}{in_url:?}").contains("horse") && !format!("{found:?}").contains("hvs"));
-        assert_eq!(environment(Path::new(".env"), "VAULT_ENABLED=true\nVAULT_TOKEN=\n", &published), []);
+        assert_eq!(environment(Path::new(".env"), "VAULT_ENABLED=true\nVAULT_TOKEN=\n", &known), []);
+        let shared = environment(Path::new(".env"), "DATABASE_URL=postgres://superuser:another@db/shop\nROOT=hvs.x\n", &known);
+        assert_eq!(shared.iter().filter_map(|f| f.trouble).collect::<Vec<_>>(), [Trouble::EngineUserShared, Trouble::TokenInFile]);
     }
 
     #[test]

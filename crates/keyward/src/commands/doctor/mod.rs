@@ -70,7 +70,7 @@ pub async fn run(config: Config, environment: &Environment, wish: Doctor, out: O
         further(&looked, environment, &wish, &mut report).await;
         looked.leave().await;
     } else {
-        report.add("Files", lying::look(&folders(&wish), Vec::new()).await);
+        report.add("Files", lying::look(&folders(&wish), lying::Known::default()).await);
     }
     report.add("Disks", trail::disks(&config.vault));
     report.add("Daemon", daemon(&config).await.into_iter().collect());
@@ -87,7 +87,7 @@ async fn further(looked: &Looked, environment: &Environment, wish: &Doctor, repo
     let person = if looked.is_usable { Person::find(config, environment).await } else { None };
     report.add("Your token", person.iter().filter_map(Person::judge).collect());
     let eyes = person.as_ref().map_or_else(|| alone.live.vault.client(), |person| &person.client);
-    let mut published = Vec::new();
+    let mut known = lying::Known::default();
     if looked.can_ask || person.is_some() {
         if person.is_some() {
             report.add("Audit devices", check::audit_devices(eyes).await);
@@ -96,12 +96,14 @@ async fn further(looked: &Looked, environment: &Environment, wish: &Doctor, repo
         let (places, _) = check::mounts::places(&alone.live.vault, &needs::paths(config)).await;
         if looked.can_ask {
             report.add("Policies", policies::look(alone.live.vault.client(), eyes, &places).await);
-            published = plain::published(&alone.live).await;
+            known.published = plain::published(&alone.live).await;
         }
         report.add("Paths", paths::look(eyes, &places).await);
-        report.add("Database engine", engine::look(eyes, config, wish.most_leases).await);
+        let (findings, connections) = engine::look(eyes, config, wish.most_leases).await;
+        report.add("Database engine", findings);
+        known.connections = connections;
     }
-    report.add("Files", lying::look(&folders(wish), published).await);
+    report.add("Files", lying::look(&folders(wish), known).await);
 }
 
 /// The person at the keyboard, with a token of their own.
