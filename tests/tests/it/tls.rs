@@ -72,6 +72,16 @@ fn a_pair_is_issued_served_and_renewed_without_a_restart_or_put_back() {
     assert_eq!([fs::read(&pem).unwrap(), fs::read(folder.join("vault-1.key")).unwrap()], before);
     assert_eq!(served().as_deref(), renewed["serial"].as_str());
 
+    // Nor does a process end that has got the number of one that is gone.
+    let mut sleep = Command::new("sleep");
+    sleep.arg("600").stdout(Stdio::null()).stderr(Stdio::null());
+    let other = Process::start("sleep", sleep, Stop::Kill).unwrap();
+    let stale = dir.path().join("stale");
+    fs::write(&stale, other.pid().to_string()).unwrap();
+    let ended = desk.run(&["tls", "renew", "vault-1", "--folder", &at, "--pid-file", stale.to_str().unwrap()]);
+    assert!(ended.code == Some(65) && ended.err.contains("is no server of Vault"), "{ended:?}");
+    assert!(Path::new(&format!("/proc/{}/exe", other.pid())).exists() && fs::read(&pem).unwrap() == before[0]);
+
     // A run that was killed between the two files is put right first, whichever of them it had reached.
     for (file, others) in [("vault-1.key", "vault-2.key"), ("vault-1.pem", "vault-2.pem")] {
         fs::rename(folder.join(file), folder.join(format!("{file}.old"))).unwrap();

@@ -136,5 +136,12 @@ fn hang_up(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let pid = text.trim().parse().ok().filter(|pid| *pid > 1).and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Declined::data(format!("{} holds no process id", path.display())))?;
+    // Where Vault has gone, its number may be another's by now, whom this signal would end.
+    let words = std::fs::read(format!("/proc/{}/cmdline", text.trim())).unwrap_or_default();
+    if !words.is_empty() && !words.split(|byte| *byte == 0).any(|word| word == b"server") {
+        return Err(
+            Declined::data(format!("process {} is no server of Vault: {} is not its own any more", text.trim(), path.display())).into()
+        );
+    }
     kill_process(pid, Signal::HUP).map_err(std::io::Error::from).with_context(|| format!("cannot tell process {}", text.trim()))
 }
