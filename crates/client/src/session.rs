@@ -239,8 +239,9 @@ fn pause(life: Option<Life>, failures: u32) -> Duration {
     if failures == 0 {
         return (left * 2 / 3).max(SHORTEST_PAUSE);
     }
-    let backoff = SHORTEST_PAUSE * 2_u32.saturating_pow(failures.min(6));
-    backoff.min((left / 3).max(SHORTEST_PAUSE * 4)).min(LONGEST_PAUSE)
+    let backoff = (SHORTEST_PAUSE * 2_u32.saturating_pow(failures.min(6))).min(LONGEST_PAUSE);
+    // Once it is over, whoever calls logs in again; a Vault that is sealed for hours is not asked every other second.
+    if left.is_zero() { backoff } else { backoff.min((left / 3).max(SHORTEST_PAUSE * 4)) }
 }
 
 #[cfg(test)]
@@ -260,6 +261,7 @@ mod tests {
         near(life(90, true), 0, 60.0);
         near(life(90, true), 1, 1.0);
         near(life(90, true), 9, 30.0);
+        near(Life { ttl: Duration::from_nanos(1), ..life(90, true) }, 9, 30.0);
         near(life(0, false), 0, 3600.0);
         near(life(0, false), 1, 30.0);
         assert_eq!(decide(Some(life(90, true))), Turn::Renew);

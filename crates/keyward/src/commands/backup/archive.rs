@@ -142,7 +142,7 @@ impl<A: Write, B: Write> Write for Both<'_, A, B> {
 }
 
 fn unreadable(error: &io::Error) -> Broken {
-    Broken(format!("the archive cannot be read to its end: {error}"))
+    Broken(format!("the archive cannot be read to its end: {error}; it is cut off or damaged: take another one"))
 }
 
 /// Counts what passes.

@@ -73,7 +73,7 @@ pub async fn run(config: &Config, wish: Renew, out: Output) -> Result<Exit> {
     let mut stop = Stop::listen()?;
     pair.replace(&leaf)?;
     let new = see::read(&pair.certificate)?;
-    let served = stop.unless_asked("the old pair stands again", serve(&wish, config, &address, &new.serial)).await;
+    let served = stop.unless_asked("it was not seen to be served", serve(&wish, config, &address, &new.serial)).await;
     if let Err(error) = served {
         pair.put_back()?;
         // It may have read the new one all the same.

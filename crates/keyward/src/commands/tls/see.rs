@@ -178,11 +178,8 @@ fn say(lines: &[Line], now: Timestamp, out: Output) -> Exit {
         output::json(&all.collect::<Vec<_>>());
     } else {
         for line in lines {
-            let told = line
-                .seen
-                .as_ref()
-                .map(|s| format!("{} days left, serial {}, {}", days(s), s.serial, s.names.join(", ")))
-                .unwrap_or_default();
+            let told =
+                line.seen.as_ref().map(|s| format!("{}, serial {}, {}", left(days(s)), s.serial, s.names.join(", "))).unwrap_or_default();
             match &line.failure {
                 Some(why) => output::line(&format!("✗ {}: {why} {told}", line.what)),
                 None if is_ending(line) => output::line(&format!("✗ {}: it ends soon: {told}", line.what)),
@@ -199,10 +196,26 @@ fn say(lines: &[Line], now: Timestamp, out: Output) -> Exit {
     }
 }
 
+/// Days, of which none are left of a certificate that has expired.
+fn left(days: i64) -> String {
+    match days {
+        ..=-2 => format!("expired {} days ago", -1 - days),
+        -1 => "expired within the last day".to_owned(),
+        1 => "1 day left".to_owned(),
+        _ => format!("{days} days left"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer};
+
+    #[test]
+    fn days_are_told_in_words() {
+        let told = [-3, -1, 0, 1, 90].map(left);
+        assert_eq!(told, ["expired 2 days ago", "expired within the last day", "0 days left", "1 day left", "90 days left"]);
+    }
 
     /// An authority, another below it, and a server's certificate from that one.
     fn chain() -> Result<[String; 3], rcgen::Error> {
