@@ -29,8 +29,9 @@ impl Rotating {
                 let ended: Ended = shop.run(&["rotate", secret]).unwrap().into();
                 match ended.code {
                     Some(0) => drop(lock(&self.last).insert(secret, asked)),
-                    // The grace of the value before is not over, or Vault is away and the rotation waits.
-                    Some(75) => {}
+                    // The grace of the value before is not over, or Vault is away and the rotation waits; or it was away already when this
+                    // was asked, and nothing was begun.
+                    Some(75 | 69) => {}
                     _ => lock(&self.odd).push((secret, ended)),
                 }
             }
