@@ -1,5 +1,6 @@
 //! `keyward plan`: a year ahead, and what proving costs, held against what the server's audit log really got.
 
+use jiff::Timestamp;
 use keyward_harness::{Shop, Wishes, servers, wait_until};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ fn a_year_is_printed_with_every_slot_and_what_keeps_it_from_running() {
             _ => assert!(slot["but"].is_null(), "{slot}"),
         }
         assert!(text(slot, "starts") >= text(slot, "at"), "{slot}");
+        assert!(text(slot, "at").ends_with('Z') && text(slot, "at").parse::<Timestamp>().is_ok(), "with its zone: {slot}");
     }
     let expected =
         [("legacy", 52), ("openai", 12), ("reporting", 52), ("session-signing", 4), ("shop-database", 52), ("webhook-token", 8760)];
