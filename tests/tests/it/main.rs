@@ -19,6 +19,7 @@ mod database_root;
 mod doctor;
 mod document;
 mod documents;
+mod drill;
 mod emergency;
 mod environment;
 mod exported;
