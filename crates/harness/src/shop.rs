@@ -169,6 +169,7 @@ impl<'a> Shop<'a> {
             (role.replace("/ROTATE/", "/rotate-role/"), "\"update\""),
             ("auth/token/lookup-self".into(), "\"read\""),
             ("auth/token/renew-self".into(), "\"update\""),
+            ("auth/token/revoke-self".into(), "\"update\""),
             ("sys/capabilities-self".into(), "\"update\""),
             ("sys/audit-hash/file".into(), "\"update\""),
             ("transit/sign/keyward-audit".into(), "\"update\""),

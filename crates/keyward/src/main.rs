@@ -64,7 +64,9 @@ async fn run(cli: Cli) -> Result<Exit> {
         return Box::pin(carry_out(cli)).await;
     }
     let (changes, out) = (cli.command.changes(), cli.global.output);
-    Box::pin(commands::breakable(Box::pin(carry_out(cli)), changes, out)).await
+    let ended = Box::pin(commands::breakable(Box::pin(carry_out(cli)), changes, out)).await;
+    commands::give_back().await;
+    ended
 }
 
 async fn carry_out(cli: Cli) -> Result<Exit> {

@@ -77,6 +77,10 @@ fn keywards_own_policy_is_enough_and_no_line_can_go() {
     let proxy = VaultProxy::start(vault).unwrap();
     let mut world = World::on(&proxy.address, vault, "");
     set_up(&world);
+    // Another Keyward may have the usual port.
+    let file = world.path("keyward.toml");
+    let http = format!("\n[http]\nlisten = \"127.0.0.1:{}\"\n", free_port().unwrap());
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &http).unwrap();
     let (_, lines) = printed(&world, "keyward");
     proxy.seen();
     // Its own login, by AppRole, whose role has nothing but this policy.

@@ -1,7 +1,7 @@
 //! Rotations by the whole: kill -9 in the middle, two actors at once, nothing shown.
 
 use crate::world::{Ended, edit};
-use keyward_harness::{Shop, Signal, Wishes, servers, wait_until};
+use keyward_harness::{Shop, Signal, VaultOptions, VaultServer, Wishes, servers, wait_until};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -32,6 +32,22 @@ fn every_kind_is_rotated_without_a_daemon_too() {
     assert_eq!(shop.published("shop/openai").unwrap()["api_key"], "sk-supplied-in-a-test");
     let log = servers().postgres().log().unwrap();
     assert!(!log.contains(&password()), "PostgreSQL's log shows a password");
+}
+
+/// In a timer each run would leave a token behind.
+#[test]
+fn a_command_gives_the_token_of_its_login_back() {
+    let vault = VaultServer::start(&VaultOptions { audit: false, ..VaultOptions::default() }).unwrap();
+    let shop = Shop::open(&vault, servers().postgres(), servers().smtp(), &Wishes { audit: false, ..Wishes::default() }).unwrap();
+    shop.must(&["init", "postgres", "legacy"]).unwrap();
+    let tokens = || vault.must("LIST", "auth/token/accessors", None).unwrap()["data"]["keys"].as_array().unwrap().len();
+    let before = tokens();
+    for arguments in
+        [["rotate", "webhook-token", "--alone"].as_slice(), &["rotate", "legacy", "--dry-run"], &["status"], &["plan"], &["check"]]
+    {
+        shop.must(arguments).unwrap();
+        assert_eq!(tokens(), before, "{arguments:?}");
+    }
 }
 
 /// Without a daemon nobody else would.

@@ -1,5 +1,6 @@
 //! A command that works without a daemon: its own login, its own engine, the same records.
 
+use super::borrowed;
 use crate::assembly::Managed;
 use crate::config::{Config, Environment};
 use crate::daemon::observer::Ear;
@@ -32,6 +33,7 @@ impl Alone {
         let client = alone.live.vault.client();
         let logged_in = session::log_in(client, &credentials, environment).await;
         logged_in.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+        borrowed::note(client, &credentials);
         Ok(alone)
     }
 

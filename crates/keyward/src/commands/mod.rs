@@ -6,6 +6,7 @@ mod alone;
 pub mod approle;
 pub mod audit;
 pub mod backup;
+mod borrowed;
 pub mod by_hand;
 pub mod check;
 mod confirm;
@@ -35,6 +36,7 @@ pub mod unseal;
 mod usage;
 
 pub use alone::Alone;
+pub use borrowed::give_back;
 pub use daemon_client::{Daemon, person};
 pub use hand::Request;
 pub use output::{Output, json, line, lost, note, table};

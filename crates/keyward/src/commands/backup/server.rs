@@ -2,6 +2,7 @@
 
 use super::state::Split;
 use crate::cli::Exit;
+use crate::commands::borrowed;
 use crate::commands::by_hand::Declined;
 use crate::config::{Config, Environment, plain_address};
 use crate::session;
@@ -27,9 +28,9 @@ pub struct Server {
 /// There is no login, no active node, or it stores in something else than Raft.
 pub async fn open(config: &Config, environment: &Environment) -> Result<(Client, Server)> {
     let client = session::client(&config.vault)?;
-    session::log_in(&client, &session::personal_credentials(&config.vault, environment)?, environment)
-        .await
-        .with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    let credentials = session::personal_credentials(&config.vault, environment)?;
+    session::log_in(&client, &credentials, environment).await.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    borrowed::note(&client, &credentials);
     let (address, cluster) = active(config, &client).await?;
     let status = client.seal_status(&address).await?;
     demand_raft(&address, &status.storage)?;

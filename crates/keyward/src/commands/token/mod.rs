@@ -6,6 +6,7 @@ pub mod caution;
 mod make;
 
 use super::alone::Alone;
+use super::borrowed;
 use super::by_hand::Declined;
 use super::check::report::{Finding, Report};
 use super::init::wanted;
@@ -118,7 +119,11 @@ pub async fn run(config: Config, environment: &Environment, wish: Token, out: Ou
     let alone = Alone::log_in(config, environment).await?;
     let client = alone.live.vault.client();
     match wish {
-        Token::Create(create) => make::make(client, create, &wanted::services(&alone.live.config), out).await,
+        Token::Create(create) => {
+            // A child, or one that a role makes, may end with the token that makes it.
+            borrowed::keep();
+            make::make(client, create, &wanted::services(&alone.live.config), out).await
+        }
         Token::Lookup(which) => match find(client, &which, environment).await? {
             Some(info) => Ok(show(&info, out)),
             None => Ok(dead(out)),
