@@ -76,7 +76,10 @@ fn what_can_be_wrong_with_secrets_and_the_engine() {
     edit(&shop, &format!("record_mount = \"{records}\""), &format!("record_mount = \"{other}\""));
     doctor(&shop, &[]).has(&["role-kind", "records-place"]).has_not(&["role-schedule"]);
     edit(&shop, &format!("record_mount = \"{other}\""), "record_mount = \"nowhere\"");
-    doctor(&shop, &[]).has(&["records-missing"]);
+    doctor(&shop, &[]).has(&["records-missing"]).has_not(&["mount-missing"]);
+    let nowhere = unique("nowhere");
+    edit(&shop, &format!("{old}/shop/jwt"), &format!("{nowhere}/shop/jwt"));
+    doctor(&shop, &[]).has(&["mount-missing"]).says(&format!("vault secrets enable -path={nowhere} -version=2 kv"));
 }
 
 #[test]

@@ -116,7 +116,10 @@ async fn permissions(alone: &Alone) -> Vec<Finding> {
     let needs = needs::needs(config, &places);
     let paths: Vec<&str> = needs.iter().map(|n| n.path.as_str()).collect();
     match alone.live.vault.client().capabilities_self(&paths).await {
-        Ok(capabilities) => findings.extend(needs::judge(&needs, &capabilities)),
+        Ok(capabilities) => {
+            findings.extend(needs::judge(&needs, &capabilities));
+            findings.extend(mounts::missing(&places, &capabilities));
+        }
         Err(error) if error.kind == Kind::Denied => findings.push(
             Finding::warning("the token may not ask what it may do, so that nobody can say whether it may do enough")
                 .is(Trouble::RightUnknown)

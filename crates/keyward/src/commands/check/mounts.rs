@@ -6,7 +6,7 @@ use super::trouble::Trouble;
 use crate::cli::Exit;
 use crate::ports::{VaultPort, failure_of};
 use keyward_engine::Class;
-use keyward_vault::{Client, Kind, KvConfig, Mount};
+use keyward_vault::{Capabilities, Client, Kind, KvConfig, Mount};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where each configured path is, and what is wrong with those that are nowhere. The finding says the path.
@@ -38,6 +38,22 @@ pub async fn places(vault: &VaultPort, paths: &BTreeSet<String>) -> (BTreeMap<St
         }
     }
     (places, findings)
+}
+
+/// Mounts that are not there. Vault gives the same refusal for one that does not exist and for one that the token may not touch; but a token
+/// that may read below a mount is told where it is, so a refusal in spite of the right means that there is none.
+pub fn missing(places: &BTreeMap<String, Place>, capabilities: &Capabilities) -> Vec<Finding> {
+    let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, place) in places.iter().filter(|(_, place)| place.is_guessed) {
+        if capabilities.allows(&format!("{}/data/{}", place.mount, place.path), "read") {
+            missing.entry(&place.mount).or_default().push(path);
+        }
+    }
+    let finding = |(mount, paths): (&str, Vec<&str>)| {
+        let says = format!("nothing is mounted at {mount}/, so that nothing can be read or published at {}", paths.join(", "));
+        Finding::wrong(says).is(Trouble::MountMissing).cure(make(mount)).means(Exit::Denied)
+    };
+    missing.into_iter().map(finding).collect()
 }
 
 /// The mount of Keyward's own records.

@@ -74,6 +74,7 @@ troubles! {
     SecretDeleted "secret-deleted" "What stood at a configured path was deleted; its versions may still be there." "Undelete the version that is shown.";
     NothingPublished "nothing-published" "Nothing is published at a configured path, and a person has to begin." "As shown: a first rotation or a first value.";
     MountVersion "mount-version" "A configured path lies in a mount that is no KV version 2." "Upgrade it (`vault kv enable-versioning MOUNT`), or publish elsewhere.";
+    MountMissing "mount-missing" "A configured path lies in a mount that does not exist." "As shown; `keyward init` makes it.";
     RecordsMissing "records-missing" "The mount of Keyward's records does not exist, or the token may do nothing there." "As shown; `keyward init` makes it.";
     RecordsPlace "records-place" "The mount of Keyward's records is of the wrong kind, or lies where others may read." "Give Keyward a mount of its own, as shown.";
     RecordsExpire "records-expire" "The mount lets records expire or keeps one version: a lock and a memory that vanish." "As shown.";
