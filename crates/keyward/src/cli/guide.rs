@@ -167,7 +167,7 @@ fn what_does_not_exist_is_seen() {
 const UNTYPED: [(&str, &str, &str); 1] = [("README.md", "cargo xtask demo", "chores of a work tree: the demo and the tests themselves")];
 /// The blocks outside of the runbooks that tests type: the page, how the block begins, the test's folder or file below `tests/tests/it`.
 const TYPED: [(&str, &str, &str); 8] = [
-    ("README.md", "vault secrets enable", "documents/readme.rs"),
+    ("README.md", "mkdir -p /etc/keyward", "documents/readme.rs"),
     ("README.md", "keyward init postgres", "documents/readme.rs"),
     ("crates/keyward/docs/backup.md", "keyward backup drill", "documents/backup.rs"),
     ("crates/keyward/docs/backup.md", "keyward restore", "documents/backup.rs"),

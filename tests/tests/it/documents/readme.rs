@@ -3,7 +3,7 @@
 use super::page::{Block, blocks};
 use super::place::Place;
 use keyward_harness::{servers, unique};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -35,8 +35,6 @@ pub fn follow(place: &Place) -> Shop {
     let (database, keyward, a, b) = (postgres.fresh_database(), unique("keyward"), unique("app_a"), unique("app_b"));
     let folder = place.path("keyward").to_str().unwrap().to_owned();
 
-    // The mount that everybody has.
-    place.vault().must("POST", "sys/mounts/secret", Some(json!({ "type": "kv", "options": { "version": "2" } }))).unwrap();
     let mut vaults = the("sh", "vault secrets enable");
     vaults.text = vaults.text.replace("/etc/keyward", &folder);
     place.run(&vaults);
