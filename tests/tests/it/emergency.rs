@@ -1,6 +1,7 @@
 //! `rotate --class` and `--all`: named beforehand, asked for, in order, one by one.
 
-use keyward_harness::{Shop, Wishes, servers, wait_until};
+use crate::world::{mail, run};
+use keyward_harness::{Shop, SmtpServer, Wishes, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Output;
@@ -86,4 +87,18 @@ fn it_stops_at_the_first_failure_unless_told_otherwise_and_ends_with_one() {
     assert!(said.contains("shop-database: deferred"), "who still holds the login of before the first command may use it: {said}");
     assert!(said.contains("left out: openai"), "{said}");
     assert!(text(&output.stderr).contains("[5/5]"), "progress is shown: {}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_refused_out_of_turn_is_told_as_a_thing_that_happened() {
+    let smtp = SmtpServer::start().unwrap();
+    let shop = Shop::open(servers().vault(), servers().postgres(), &smtp, &Wishes::default()).unwrap();
+    shop.must(&["init", "postgres", "shop-database", "legacy"]).unwrap();
+    let _daemon = shop.serve().unwrap();
+    // Before long the user whose turn it is has its grace.
+    let codes: Vec<_> = (0..3).map(|_| shop.run(&["rotate", "shop-database"]).unwrap().status.code()).collect();
+    assert_eq!(codes.last(), Some(&Some(75)), "{codes:?}");
+    let said = run(&shop, &["status", "shop-database"]).out;
+    assert!(said.contains("nothing more of that, which was out of turn; not due yet") && !said.contains("tried again"), "{said}");
+    mail(&smtp, &["WARNING shop-database: rotation deferred", "Nothing by itself: it was asked for out of turn"]);
 }

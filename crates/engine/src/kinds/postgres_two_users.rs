@@ -6,7 +6,7 @@ use crate::kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};
 use crate::ports::{Document, FenceAnswer, FenceCall, FencePhase, Postgres, Session};
 use crate::shape::Shape;
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use keyward_rotation::Number;
 use keyward_rotation::record::{Later, Record};
 use keyward_rotation::table::{POSTGRES_TWO_USERS, Step, Table};
@@ -140,10 +140,8 @@ impl Kind for PostgresTwoUsers {
         let entries = record.later.iter().filter(|l| matches!(l, Later::Retire { role, .. } if role == idle));
         if let Some(entry) = entries.max_by_key(|l| l.not_before()) {
             if entry.not_before() > now {
-                let text = format!(
-                    "the idle user {idle} is in its grace until {}: readers of the old value may still hold it",
-                    entry.not_before()
-                );
+                let until = entry.not_before().round(Unit::Second).unwrap_or_else(|_| entry.not_before());
+                let text = format!("the idle user {idle} is in its grace until {until}: readers of the old value may still hold it");
                 return Err(Failure::lasting(Class::InUse, text));
             }
             // What cannot be seen holds up the retiring, which a deadline tells of. It must not hold up the next rotation once

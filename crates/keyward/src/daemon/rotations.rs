@@ -4,10 +4,12 @@ use super::shared::{Live, Shared};
 use crate::assembly::Managed;
 use crate::consumers;
 use crate::metrics::families as f;
+use crate::view;
 use jiff::{SignedDuration, Timestamp};
 use keyward_alert::{Account, Alert, Severity};
 use keyward_engine::stored::Stored;
 use keyward_engine::{Ask, Class, Failure, Outcome, Truth};
+use keyward_rotation::plan;
 use keyward_rotation::saga::{End, State};
 use keyward_rotation::table::Step;
 use keyward_store::Rotation;
@@ -48,6 +50,10 @@ pub async fn run(shared: &Shared, live: &Live, managed: &Managed, stored: Stored
         Work::Reconcile(_, person) => Some(person.clone()),
         Work::TakeOver | Work::Resume => stored.record.as_ref().and_then(|r| r.attempt()).map(|a| a.asked_by.clone()),
     };
+    let is_out_of_turn = matches!(&work, Work::Rotate(Ask { person: Some(_), .. })) && {
+        let input = view::input(managed, stored.record.as_ref(), started);
+        !view::is_tried_again(&plan::decide(started, &input, &managed.policy))
+    };
     let slot = if let Work::Rotate(ask) = &work { Some(ask.slot) } else { None };
     let outcome = match work {
         Work::Rotate(ask) => Box::pin(live.engine.rotate(&managed.spec, stored, ask)).await,
@@ -69,7 +75,7 @@ pub async fn run(shared: &Shared, live: &Live, managed: &Managed, stored: Stored
     };
     count(shared, managed, &outcome, started);
     remember(shared, managed, &outcome, started, slot, asked_by).await;
-    tell(shared, managed, &outcome);
+    tell(shared, managed, &outcome, is_out_of_turn);
     if outcome.end == End::Rotated {
         let labels = [managed.spec.name.as_str(), managed.config.class.as_str()];
         if shared.metrics.series(&f::CREDENTIAL_VALID, &labels).get() < 1.0 {
@@ -183,7 +189,7 @@ pub fn state_name(state: State) -> String {
 }
 
 /// Raises or resolves the secret's condition.
-fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
+fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome, is_out_of_turn: bool) {
     let name = &managed.spec.name;
     let (failed, stuck, deferred) =
         (format!("rotation-failed/{name}"), format!("rotation-stuck/{name}"), format!("rotation-deferred/{name}"));
@@ -201,6 +207,11 @@ fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
             shared.alerts.resolve(failed, format!("rotation {} is stuck now", outcome.rotation));
             shared.alerts.raise(alert(managed, stuck, Severity::Critical, "rotation stuck", outcome));
         }
+        End::Refused(step) if is_out_of_turn => {
+            let (key, title) =
+                if step == Step::Gate { (deferred, "rotation deferred") } else { (failed, "rotation failed, nothing was changed") };
+            shared.alerts.raise(out_of_turn(alert(managed, key, Severity::Warning, title, outcome)));
+        }
         End::Refused(Step::Gate) => shared.alerts.raise(alert(managed, deferred, Severity::Warning, "rotation deferred", outcome)),
         End::Refused(_) => shared.alerts.raise(alert(managed, failed, Severity::Critical, "rotation failed, nothing was changed", outcome)),
         End::Suspended if left_half_done(outcome) => {
@@ -209,6 +220,13 @@ fn tell(shared: &Shared, managed: &Managed, outcome: &Outcome) {
         // Somebody else finishes it, or it is taken up when Vault is back: both are told by what comes of them.
         End::Lost | End::Suspended => {}
     }
+}
+
+/// A person asked though nothing was due, and has heard the answer: others are told of it as of a thing that happened.
+fn out_of_turn(mut alert: Alert) -> Alert {
+    alert.account.next = "Nothing by itself: it was asked for out of turn, and the schedule goes on as it was.".into();
+    alert.passes_after = Some(PASSES);
+    alert
 }
 
 /// It waits for what cannot be reached, on its way back or behind its publication: what consumers read may not work meanwhile.

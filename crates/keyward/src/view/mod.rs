@@ -137,6 +137,12 @@ pub fn decide(now: Timestamp, input: &Input, policy: &Policy, beside: Beside<'_>
     }
 }
 
+/// Whether what was refused is tried again by itself: out of turn a person asked, and nobody asks again before the next slot.
+pub const fn is_tried_again(decision: &Decision) -> bool {
+    use Reason::{FirstSeen, NeedsPerson, NoSlot, NotDue, Observed};
+    !matches!(decision, Decision::Wait { reason: FirstSeen | NeedsPerson | NoSlot | NotDue | Observed, .. })
+}
+
 /// The view of a secret whose record was read, or could not be read for the reason given.
 pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, now: Timestamp) -> SecretView {
     let record = read.ok().and_then(|s| s.record.as_ref());
@@ -144,7 +150,7 @@ pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, 
     let policy = managed.policy.as_ref();
     let decision = decide(now, &input, policy, beside);
     let overdue = record.and_then(|_| plan::overdue(now, &input, policy));
-    let words = words::of(managed, read, beside);
+    let words = words::of(managed, read, beside, &decision);
     let reason = match &decision {
         Decision::Due { .. } => "due",
         Decision::Wait { reason, .. } => reason.name(),
@@ -175,7 +181,7 @@ pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, 
 }
 
 fn pending(later: &Later) -> String {
-    let at = later.not_before();
+    let at = whole_seconds(later.not_before());
     match later {
         Later::Retire { role, .. } => format!("retire the user {role}, not before {at}"),
         Later::Revoke { what, .. } => format!("revoke {what}, not before {at}"),

@@ -137,6 +137,8 @@ fn a_rotation_that_was_put_off_or_refused_before_it_changed_anything() {
     check_beside("deferred", owed.clone(), Beside { recent: Some(&deferred), ..Beside::default() });
     let refused = recent("refused", "the role b does not exist [invalid]");
     check_beside("refused", owed.clone(), Beside { recent: Some(&refused), ..Beside::default() });
+    // A person asked though nothing was due.
+    check_beside("deferred_out_of_turn", record(), Beside { recent: Some(&deferred), ..Beside::default() });
     let held = recent("clock", "this machine's clock is 300 s ahead of Vault's, more than the 60 s that are allowed");
     check_beside("clock", owed, Beside { recent: Some(&held), ..Beside::default() });
 }

@@ -1,6 +1,6 @@
 //! The four answers in words, for every state a secret can be in. For somebody woken at three: plain, whole, and with the command.
 
-use super::{Beside, Recent, whole_seconds};
+use super::{Beside, Recent, is_tried_again, whole_seconds};
 use crate::assembly::Managed;
 use jiff::Timestamp;
 use keyward_engine::stored::Stored;
@@ -33,7 +33,7 @@ impl Words {
     }
 }
 
-pub(super) fn of(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>) -> Words {
+pub(super) fn of(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, decision: &Decision) -> Words {
     let name = &managed.spec.name;
     let record = match read {
         Ok(stored) => stored.record.as_ref(),
@@ -66,17 +66,19 @@ pub(super) fn of(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<
             )
             .next("its schedule is held; it is proved again at its interval, and goes on by itself if it works again")
             .can_do(format!("keyward reconcile {name}    makes the target accept what is published")),
-            None => idle(record, beside.recent),
+            None => idle(record, beside.recent, decision),
         },
     }
 }
 
-fn idle(record: &Record, recent: Option<&Recent>) -> Words {
+fn idle(record: &Record, recent: Option<&Recent>, decision: &Decision) -> Words {
     let name = &record.secret;
     if let Some(recent) = recent.filter(|recent| record.last_success.is_none_or(|at| at < recent.at)) {
         let (at, why) = (whole_seconds(recent.at), &recent.why);
         let unchanged = "nothing was changed; what is published is what it was before";
-        return match recent.outcome {
+        let out_of_turn =
+            (!is_tried_again(decision)).then(|| format!("nothing more of that, which was out of turn; {}", plan::explain(decision)));
+        let words = match recent.outcome {
             "deferred" => Words::new("idle", format!("its rotation was put off at {at}: {why}"), unchanged)
                 .next("it is tried again after a pause, until nobody uses what it is about to change")
                 .can_do(format!("end that use, or wait; keyward rotate {name} tries at once")),
@@ -87,6 +89,7 @@ fn idle(record: &Record, recent: Option<&Recent>) -> Words {
                 .next("it is tried again after a pause that grows with every refusal")
                 .can_do(format!("remove the cause; keyward rotate {name} --dry-run shows whether it is gone")),
         };
+        return Words { next: out_of_turn.or(words.next), ..words };
     }
     let happened = match (&record.last_failure, record.last_success, &record.published) {
         (Some(failure), ..) => {
