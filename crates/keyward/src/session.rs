@@ -35,6 +35,18 @@ pub enum Credentials {
     Personal(SecretRef),
 }
 
+impl Credentials {
+    /// What failed where a login fails: a token of one's own may lie forgotten in a file, and goes before the configured way.
+    pub fn cannot_log_in(&self, client: &Client) -> String {
+        let with = match self {
+            Self::Personal(SecretRef::Env(name)) => format!(" with the token in {name}"),
+            Self::Personal(SecretRef::File(path)) => format!(" with the token in {}", path.display()),
+            Self::Personal(SecretRef::Vault { .. }) | Self::Configured(_) => String::new(),
+        };
+        format!("cannot log in to Vault at {}{with}", client.address())
+    }
+}
+
 /// The daemon's credentials.
 ///
 /// # Errors

@@ -70,7 +70,7 @@ fn a_persons_own_token_is_used_before_the_daemons() {
     let shop = shop();
     let ended = run_with(&shop, &[("VAULT_TOKEN", "hvs.none-of-this-server")], &["plan"]);
     assert_eq!(ended.code, Some(77), "{ended:?}");
-    assert!(!ended.err.contains("hvs.none-of-this-server"), "{ended:?}");
+    assert!(ended.err.contains("with the token in VAULT_TOKEN") && !ended.err.contains("hvs.none-of-this-server"), "{ended:?}");
     let token = shop.path("my-token");
     std::fs::write(&token, &servers().vault().root_token).unwrap();
     let ended = run_with(&shop, &[("VAULT_TOKEN_FILE", &token.display().to_string())], &["plan"]);

@@ -32,7 +32,7 @@ impl Alone {
         let alone = Self::offline(config, environment)?;
         let client = alone.live.vault.client();
         let logged_in = session::log_in(client, &credentials, environment).await;
-        logged_in.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+        logged_in.with_context(|| credentials.cannot_log_in(client))?;
         borrowed::note(client, &credentials);
         Ok(alone)
     }

@@ -37,7 +37,7 @@ pub struct Repeat {
 /// A mail server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smtp {
-    /// Where, how protected, and as whom: `smtps://user@host` (TLS), `smtp://user@host` (STARTTLS or nothing),
+    /// Where, how protected, and as whom: `smtps://user@host` (TLS), `smtp://user@host` (STARTTLS required),
     /// `smtp+plain://localhost` (none, to this machine only).
     pub url: SmtpUrl,
     /// The user's password, from a file or a variable.

@@ -29,7 +29,7 @@ pub struct Server {
 pub async fn open(config: &Config, environment: &Environment) -> Result<(Client, Server)> {
     let client = session::client(&config.vault)?;
     let credentials = session::personal_credentials(&config.vault, environment)?;
-    session::log_in(&client, &credentials, environment).await.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    session::log_in(&client, &credentials, environment).await.with_context(|| credentials.cannot_log_in(&client))?;
     borrowed::note(&client, &credentials);
     let (address, cluster) = active(config, &client).await?;
     let status = client.seal_status(&address).await?;

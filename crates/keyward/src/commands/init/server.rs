@@ -168,7 +168,7 @@ pub async fn log_in(client: &Client, config: &Config, environment: &Environment,
             "setting Vault up needs a token that may do it: the first root token, or one with what `keyward policy admin` prints",
         )?,
     };
-    session::log_in(client, &credentials, environment).await.with_context(|| format!("cannot log in to Vault at {}", client.address()))?;
+    session::log_in(client, &credentials, environment).await.with_context(|| credentials.cannot_log_in(client))?;
     Ok(())
 }
 
