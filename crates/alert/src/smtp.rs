@@ -136,7 +136,13 @@ impl Mailer {
     fn failure(&self, what: &str, error: &lettre::transport::smtp::Error) -> SendError {
         let answer = one_line(&error.to_string());
         let answer = self.password.as_ref().map_or_else(|| answer.clone(), |password| password.scrub(&answer));
-        let what = format!("{what} {}: {answer}", self.server);
+        // The client's word for a server that does not offer what is asked of it, which says nothing of the ways there are.
+        let cure = if answer.contains("STARTTLS is not supported") {
+            "; smtps:// speaks TLS from the first byte, and to this machine alone smtp+plain:// speaks none"
+        } else {
+            ""
+        };
+        let what = format!("{what} {}: {answer}{cure}", self.server);
         // A client error is a capability the server lacks (no login, no UTF-8 addresses): waiting does not mend it.
         if error.is_permanent() || error.is_client() { SendError::Permanent { what } } else { SendError::Transient { what } }
     }
