@@ -33,6 +33,9 @@ impl Engine {
         let now = self.clock.now();
         let mut last = TendReport::Nothing;
         for later in record.later.iter().filter(|l| l.not_before() <= now) {
+            if is_superseded(&record, later) {
+                return self.strike(spec, &stored, record.clone(), later).await;
+            }
             let live = match self.live(spec).await {
                 Ok(live) => live,
                 Err(failure) => return TendReport::Failed(later.clone(), failure),
@@ -95,6 +98,12 @@ impl Engine {
         }
         Ok(held)
     }
+}
+
+/// There is one previous value. Since a later rotation it is another one, with a grace of its own, and a removal of its own.
+fn is_superseded(record: &Record, later: &Later) -> bool {
+    let is_newer = |other: &Later| matches!(other, Later::Prune { .. }) && other.not_before() > later.not_before();
+    matches!(later, Later::Prune { .. }) && record.later.iter().any(is_newer)
 }
 
 fn without(mut record: Record, later: &Later) -> Record {

@@ -291,6 +291,27 @@ async fn the_old_random_value_stays_for_the_grace() {
     assert_eq!(reading.read(PATH).await.unwrap().version, 3);
 }
 
+/// The first one's grace ends while the second one's runs: what is the previous value by then is not what it was about.
+#[tokio::test]
+async fn two_rotations_within_the_grace_leave_each_old_value_its_own() {
+    let (world, spec) = set_up("random");
+    settle(&world, &spec).await;
+    let engine = engine(&world, "me");
+    world.with(|s| s.seconds += 3_000);
+    let next = Ask { slot: Timestamp::from_second(1_700_000_500).unwrap(), ..ask(&spec) };
+    let first = world.newest(PATH)["token"].clone();
+    assert_eq!(engine.rotate(&spec, engine.load("s").await.unwrap(), next).await.end, End::Rotated);
+    world.with(|s| s.seconds += 1_000);
+    for _ in 0..2 {
+        assert!(!matches!(engine.tend(&spec, engine.load("s").await.unwrap()).await, TendReport::Published(..)));
+    }
+    assert_eq!(world.newest(PATH)["token_before"], first, "its readers have had a thousand seconds of their hour");
+    world.with(|s| s.seconds += 2_601);
+    assert!(engine.tend(&spec, engine.load("s").await.unwrap()).await.changed());
+    assert_eq!(world.newest(PATH)["token_before"], serde_json::Value::Null);
+    assert!(engine.load("s").await.unwrap().record.unwrap().later.is_empty());
+}
+
 #[tokio::test]
 async fn a_renamed_secret_takes_its_record_and_its_fence_along() {
     let (world, spec) = set_up("postgres-two-users");
