@@ -154,7 +154,11 @@ fn invalid(managed: &Managed, key: String, failure: &Failure, foreign: bool) -> 
 
 fn adopted(managed: &Managed, why: &str) -> Alert {
     let name = &managed.spec.name;
-    let act = format!("If that was not meant: vault kv rollback, or\nkeyward rotate {name}    replaces it by a value of Keyward's own");
+    let path = managed.config.kind.path().unwrap_or("PATH");
+    let act = format!(
+        "If that was not meant:\nkeyward secret rollback {path} --to VERSION    publishes an older one, if it still logs in\n\
+         keyward rotate {name}    replaces it by a value of Keyward's own"
+    );
     alert(
         managed,
         format!("foreign-value/{name}"),
