@@ -28,7 +28,10 @@ fn every_kind_is_rotated_without_a_daemon_too() {
     shop.consume("shop/database").unwrap();
     shop.consume("shop/legacy").unwrap();
     assert!(logs_in(&password()) && !logs_in(&before), "the new password works, and the old one has ended");
-    assert!(shop.run_with_input(&["supply", "openai", "--alone"], "sk-supplied-in-a-test").unwrap().status.success());
+    let supplied: Ended = shop.run_with_input(&["supply", "openai", "--alone"], "sk-supplied-in-a-test").unwrap().into();
+    assert!(supplied.code == Some(0) && supplied.out.contains("Nothing here can prove that it works"), "{supplied:?}");
+    let status = shop.must(&["status", "openai"]).unwrap();
+    assert!(status.contains("nothing here can prove it") && status.contains("last proved:        never"), "{status}");
     assert_eq!(shop.published("shop/openai").unwrap()["api_key"], "sk-supplied-in-a-test");
     let log = servers().postgres().log().unwrap();
     assert!(!log.contains(&password()), "PostgreSQL's log shows a password");

@@ -28,9 +28,10 @@ pub async fn run(config: Config, environment: &Environment, name: &str, request:
     if config.secret(name).is_none() {
         bail!(unknown(config.secrets.iter().map(|s| &s.name), name));
     }
+    let is_unproved = config.secret(name).is_some_and(|secret| secret.kind.is_unproved());
     let hand = Hand::find(config, environment, alone, out).await?;
     let said = hand.ask(name, request, |progress| show(progress, out)).await?;
-    Ok(finish(name, said, out))
+    Ok(finish(name, said, is_unproved, out))
 }
 
 pub(super) fn show(progress: &Progress, out: Output) {
@@ -43,12 +44,16 @@ pub(super) fn show(progress: &Progress, out: Output) {
 }
 
 /// Prints the result; the exit code.
-fn finish(name: &str, said: Said, out: Output) -> Exit {
+fn finish(name: &str, said: Said, is_unproved: bool, out: Output) -> Exit {
     match said {
         Said::Result(answer) => {
             let exit = exit(&answer);
             match out {
                 Output::Json => output::json(&answer),
+                Output::Text if is_unproved && answer.outcome == "rotated" => output::line(&format!(
+                    "{name} is published, and reads back as it was brought (rotation {}). Nothing here can prove that it works.",
+                    answer.rotation
+                )),
                 Output::Text if exit == Exit::Ok => output::line(&sentence(name, &answer)),
                 Output::Text => output::note(&format!("keyward: {}", sentence(name, &answer))),
             }

@@ -127,7 +127,7 @@ fn overview(status: &Status, by_daemon: bool) {
         .values()
         .map(|s| {
             let state = if s.overdue { format!("{}, overdue", s.state) } else { s.state.clone() };
-            let last = s.last_success.map_or_else(never, whole_seconds);
+            let last = s.last_success.filter(|_| !s.unproved).map_or_else(never, whole_seconds);
             let next = s.next_due.map_or_else(never, whole_seconds);
             vec![s.name.clone(), s.class.clone(), state, last, next, s.next.clone()]
         })
@@ -160,7 +160,7 @@ pub fn detail(s: &SecretView) -> String {
     }
     lines.push(format!("  state:              {}{}", s.state, if s.overdue { ", overdue" } else { "" }));
     lines.push(format!("  rotations:          {}", s.number));
-    lines.push(format!("  last proved:        {}", time(s.last_success)));
+    lines.push(format!("  last proved:        {}", time(s.last_success.filter(|_| !s.unproved))));
     lines.push(format!("  next slot:          {}", time(s.next_due)));
     if s.adopted {
         lines.push("  put there by:       somebody else; adopted because it works".to_owned());

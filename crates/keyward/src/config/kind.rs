@@ -41,6 +41,11 @@ pub enum KindConfig {
 }
 
 impl KindConfig {
+    /// Whether nothing can prove its values: a person brings them, and neither `verify` nor `login` says whom to ask.
+    pub const fn is_unproved(&self) -> bool {
+        matches!(self, Self::Manual(Manual { check: None, .. }))
+    }
+
     /// The kind's name, as in the file and in the step tables.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -45,6 +45,9 @@ pub struct SecretView {
     pub first_seen: Option<Timestamp>,
     /// The last proved success.
     pub last_success: Option<Timestamp>,
+    /// Whether nothing can prove it, so that its last success is a publication and no proof.
+    #[serde(default)]
+    pub unproved: bool,
     /// The next slot.
     pub next_due: Option<Timestamp>,
     /// Whether the last success is older than the schedule allows.
@@ -168,6 +171,7 @@ pub fn view(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<'_>, 
         number: record.map_or(0, |r| r.number),
         first_seen: record.map(|r| r.first_seen),
         last_success: record.and_then(|r| r.last_success),
+        unproved: managed.config.kind.is_unproved(),
         next_due: plan::next_due(now, &input, policy),
         overdue: overdue.is_some(),
         failures: record.and_then(|r| r.last_failure.as_ref()).map_or(0, |f| f.attempts),

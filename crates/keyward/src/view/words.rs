@@ -66,12 +66,12 @@ pub(super) fn of(managed: &Managed, read: Result<&Stored, &str>, beside: Beside<
             )
             .next("its schedule is held; it is proved again at its interval, and goes on by itself if it works again")
             .can_do(format!("keyward reconcile {name}    makes the target accept what is published")),
-            None => idle(record, beside.recent, decision),
+            None => idle(managed, record, beside.recent, decision),
         },
     }
 }
 
-fn idle(record: &Record, recent: Option<&Recent>, decision: &Decision) -> Words {
+fn idle(managed: &Managed, record: &Record, recent: Option<&Recent>, decision: &Decision) -> Words {
     let name = &record.secret;
     if let Some(recent) = recent.filter(|recent| record.last_success.is_none_or(|at| at < recent.at)) {
         let (at, why) = (whole_seconds(recent.at), &recent.why);
@@ -100,6 +100,9 @@ fn idle(record: &Record, recent: Option<&Recent>, decision: &Decision) -> Words 
         }
         (None, _, Some(known)) if known.by == Author::SomebodyElse => {
             format!("somebody else published another value; it was seen, found to work and adopted at {}", whole_seconds(known.at))
+        }
+        (None, Some(at), _) if managed.config.kind.is_unproved() => {
+            format!("what a person brought was published at {}; nothing here can prove it", whole_seconds(at))
         }
         (None, Some(at), _) => format!("rotated and proved at {}", whole_seconds(at)),
         (None, None, _) => format!("first seen at {}; not rotated by Keyward yet", whole_seconds(record.first_seen)),
