@@ -62,7 +62,7 @@ pub enum Thing {
         body: Map<String, Value>,
         /// Fields that are only given to one that is made.
         at_first: Map<String, Value>,
-        /// Whether Vault asks for `create` where there is none yet.
+        /// Whether Vault asks for `create` where there is none yet, instead of `update`.
         has_create: bool,
         /// The user whose password is changed by making it.
         rotates: Option<String>,
@@ -204,7 +204,7 @@ fn keys(config: &Config) -> Vec<Item> {
         let path = format!("{mount}/keys/{name}");
         // A key that is there may be of another type, and stays what it is.
         let at_first = object(json!({ "type": kind }));
-        let thing = Thing::Object { path: path.clone(), body: Map::new(), at_first, has_create: true, rotates: None };
+        let thing = Thing::Object { path: path.clone(), body: Map::new(), at_first, has_create: false, rotates: None };
         item(format!("transit key {path}"), thing)
     };
     transit_keys(config).into_iter().map(key).collect()
