@@ -100,12 +100,13 @@ pub fn grants(role: Role, config: &Config, known: &Known) -> Vec<Grant> {
         Role::Keyward => keyward(config, known, &mut lines),
         Role::Backend => backend(config, known, &mut lines),
         Role::Rotation => {
-            // What only a daemon does: following the audit logs, and keeping a token of its own alive.
+            // What only a daemon does: following the audit logs, and keeping a token of its own alive; and what only its `check` looks at.
             let mut by_hand = config.clone();
             by_hand.audit.evidence = None;
             by_hand.vault.nodes.iter_mut().for_each(|node| node.audit_log = None);
             keyward(&by_hand, known, &mut lines);
-            for path in ["auth/token/renew-self", "auth/token/revoke-self", "sys/leases/count"] {
+            let records = format!("{}/config", config.vault.record_mount);
+            for path in ["auth/token/renew-self", "auth/token/revoke-self", "sys/leases/count", &records] {
                 lines.0.remove(path);
             }
         }
