@@ -105,7 +105,10 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
     match &secret.kind {
         KindConfig::VaultStaticRole(k) => {
             all.add(&format!("{}/static-roles/{}", k.mount, k.role), &["read"], &format!("to see when {name} was rotated"));
-            all.add(&format!("{}/static-creds/{}", k.mount, k.role), &["read"], &format!("to prove {name} by a login"));
+            // Where nobody publishes a copy, this is what consumers read.
+            if acts || k.copy.is_none() {
+                all.add(&format!("{}/static-creds/{}", k.mount, k.role), &["read"], &format!("to prove {name} by a login"));
+            }
             if acts {
                 all.add(&format!("{}/rotate-role/{}", k.mount, k.role), &["update"], &format!("to rotate {name}"));
             }
@@ -132,7 +135,9 @@ fn engines(all: &mut Gathered, secret: &SecretConfig) {
             if k.wrap.is_none() || k.file.is_some() {
                 all.add(&format!("{role}/secret-id/lookup"), &["update"], &format!("to prove {name}"));
             }
-            all.add(&format!("{role}/secret-id-accessor/lookup"), &["update"], &format!("to prove {name} and to find its orphans"));
+            if acts || k.wrap.is_some() || k.file.is_some() {
+                all.add(&format!("{role}/secret-id-accessor/lookup"), &["update"], &format!("to prove {name} and to find its orphans"));
+            }
             if acts {
                 all.add(&format!("{role}/role-id"), &["read"], &format!("to prove a new {name} by a login"));
                 all.add(&format!("{role}/secret-id"), &["update", "list"], &format!("to make a new {name}, and to find its orphans"));
