@@ -44,7 +44,7 @@ fn a_program_that_keyward_starts_gets_no_token_in_its_words_nor_in_its_environme
 }
 
 /// Makes keys, and is told of new ones; notes its own words and variables, and the words of whoever started it.
-const PROVIDER: &str = r#"#!/usr/bin/env python3
+pub const PROVIDER: &str = r#"#!/usr/bin/env python3
 import json, os, secrets, sys
 folder = sys.argv[1]
 with open(folder + "/seen", "ab") as seen:
