@@ -120,6 +120,8 @@ pub enum Verdict {
     Same,
     /// Vault has another value, which is newer for all that is known: it stays.
     Kept,
+    /// Vault does not have it, and it comes from the same variable as one that is [kept](Self::Kept): it would be as old as that.
+    Outdated,
     /// The secret was deleted in Vault, and does not rise again by an import.
     Deleted,
 }
@@ -145,7 +147,16 @@ impl Wanted {
                 Some(_) => Verdict::Kept,
             },
         };
-        self.fields.iter().map(verdict).collect()
+        let mut verdicts: Vec<Verdict> = self.fields.iter().map(verdict).collect();
+        let of = |field: &Field, variables: &BTreeSet<String>| field.from.iter().any(|origin| variables.contains(&origin.variable));
+        let kept = self.fields.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Kept);
+        let old: BTreeSet<String> = kept.flat_map(|(field, _)| &field.from).map(|origin| origin.variable.clone()).collect();
+        for (field, verdict) in self.fields.iter().zip(&mut verdicts).filter(|(_, verdict)| **verdict == Verdict::New) {
+            if of(field, &old) {
+                *verdict = Verdict::Outdated;
+            }
+        }
+        verdicts
     }
 
     /// The fields that are to be written.
@@ -254,8 +265,12 @@ mod tests {
         let all = resolve(&map(), &source, Settings::With).unwrap_or_else(|p| panic!("{p:?}"));
         let there = Fields::parse(&Secret::new(r#"{"password":"rotated","host":"h"}"#)).unwrap_or_else(|e| panic!("{e}"));
         let verdicts = all[0].judge(Now { version: 3, fields: Some(&there) });
-        assert_eq!(verdicts, [Verdict::Kept, Verdict::New, Verdict::Same]);
-        assert_eq!(all[0].additions(&verdicts).names().collect::<Vec<_>>(), ["url"]);
+        // The URL holds the old password, too.
+        assert_eq!(verdicts, [Verdict::Kept, Verdict::Outdated, Verdict::Same]);
+        assert_eq!(all[0].additions(&verdicts).names().count(), 0);
+        let there = Fields::parse(&Secret::new(r#"{"host":"h"}"#)).unwrap_or_else(|e| panic!("{e}"));
+        let verdicts = all[0].judge(Now { version: 3, fields: Some(&there) });
+        assert_eq!(all[0].additions(&verdicts).names().collect::<Vec<_>>(), ["password", "url"]);
         assert_eq!(all[0].judge(Now { version: 3, fields: None }), [Verdict::Deleted; 3]);
         assert_eq!(all[0].judge(Now { version: 0, fields: None }), [Verdict::New; 3]);
     }

@@ -15,7 +15,7 @@ pub struct Row {
     pub path: String,
     /// The field.
     pub field: String,
-    /// `new`, `written`, `unchanged`, `kept`, `deleted`, `missing`.
+    /// `new`, `written`, `unchanged`, `kept`, `outdated`, `deleted`, `missing`.
     pub outcome: &'static str,
     /// For `missing`: whether Vault has the field already.
     pub in_vault: bool,
@@ -34,9 +34,15 @@ pub fn rows(now: &Compared<'_>, before: Option<&[Verdict]>) -> Vec<Row> {
             Verdict::Same if was_new => "written",
             Verdict::Same => "unchanged",
             Verdict::Kept => "kept",
+            Verdict::Outdated => "outdated",
             Verdict::Deleted => "deleted",
         };
-        rows.push(row(field.from.first().map(ToString::to_string).unwrap_or_default(), &field.name, outcome, *verdict != Verdict::New));
+        rows.push(row(
+            field.from.first().map(ToString::to_string).unwrap_or_default(),
+            &field.name,
+            outcome,
+            !matches!(verdict, Verdict::New | Verdict::Outdated),
+        ));
     }
     for ((name, origins), there) in now.wanted.missing.iter().zip(&now.there) {
         rows.push(row(origins.iter().map(short).collect::<Vec<_>>().join(" or "), name, "missing", *there));
@@ -60,6 +66,7 @@ fn word(row: &Row) -> &'static str {
         ("written", _) => "written and read back",
         ("unchanged", _) => "unchanged: Vault has the same value",
         ("kept", _) => "left alone: Vault has another value, which may be newer",
+        ("outdated", _) => "left alone: comes from where another field came from that is newer in Vault",
         ("deleted", _) => "left alone: the secret was deleted in Vault",
         (_, true) => "not in the source; Vault has a value",
         (_, false) => "skipped: not in the source",
@@ -69,8 +76,9 @@ fn word(row: &Row) -> &'static str {
 /// What became of one secret: `password, url written and read back; host left alone`.
 pub fn done(rows: &[Row]) -> String {
     let named = |outcome: &str| rows.iter().filter(|r| r.outcome == outcome).map(|r| r.field.as_str()).collect::<Vec<_>>().join(", ");
-    let parts = [(named("written"), "written and read back"), (named("kept"), "left alone"), (named("deleted"), "left alone")];
-    parts.iter().filter(|(fields, _)| !fields.is_empty()).map(|(fields, word)| format!("{fields} {word}")).collect::<Vec<_>>().join("; ")
+    let left = ["kept", "outdated", "deleted"].map(|outcome| (named(outcome), "left alone"));
+    let parts = [(named("written"), "written and read back")].into_iter().chain(left);
+    parts.filter(|(fields, _)| !fields.is_empty()).map(|(fields, word)| format!("{fields} {word}")).collect::<Vec<_>>().join("; ")
 }
 
 /// How many of each, in one sentence.
@@ -82,6 +90,7 @@ pub fn sum(rows: &[Row], source: &str) -> String {
         (count("written"), "written and read back"),
         (count("unchanged"), "unchanged"),
         (count("kept"), "left alone because Vault has another value"),
+        (count("outdated"), "left alone because what they came with is newer in Vault"),
         (count("deleted"), "left alone because the secret was deleted in Vault"),
         (missing, "skipped because the source has none"),
     ];
