@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A database's two users, a static role of Vault's own engine, and a random value.
-const SECRETS: [&str; 3] = ["shop-database", "reporting", "webhook-token"];
+pub const SECRETS: [&str; 3] = ["shop-database", "reporting", "webhook-token"];
 /// Between two rounds.
 const PACE: Duration = Duration::from_secs(1);
 
