@@ -102,9 +102,12 @@ fn a_drill_that_is_broken_off_leaves_nothing_behind() {
         sealed.then_some(Some(folder))
     });
     if let Some(folder) = server {
-        let below = below(child.id());
-        let server = below.iter().find(|(words, _)| words.contains("\0server\0"));
-        let (_, variables) = server.unwrap_or_else(|| panic!("the server was not looked at: {below:?}"));
+        // It is started again once the backup is in it.
+        let (below, variables) = wait_until("the server to be looked at", LONG, || {
+            let below = below(child.id());
+            let (_, variables) = below.iter().find(|(words, _)| words.contains("\0server\0"))?.clone();
+            Some((below, variables))
+        });
         assert!(!variables.contains(&desk.token) && below.iter().all(|(words, _)| !words.contains(&desk.token)), "the token stands there");
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let ended: Ended = child.wait_with_output().unwrap().into();
