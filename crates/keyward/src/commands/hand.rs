@@ -103,9 +103,8 @@ impl Hand {
                     })
                     .await?;
                 let said = last.context("the daemon ended its answer without a result; look at `keyward status`")?;
-                if let Said::Result(answer) = &said {
-                    stop::did_rather(format!("{name}: {}", answer.outcome));
-                }
+                let outcome = if let Said::Result(answer) = &said { &answer.outcome } else { "refused" };
+                stop::did_rather(format!("{name}: {outcome}"));
                 Ok(said)
             }
         }
