@@ -36,6 +36,11 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Whether a token is made for whoever logs in by them; otherwise it is somebody's already.
+    pub const fn makes_a_token(&self) -> bool {
+        matches!(self, Self::Configured(Auth::AppRole { .. }))
+    }
+
     /// What failed where a login fails: a token of one's own may lie forgotten in a file, and goes before the configured way.
     pub fn cannot_log_in(&self, client: &Client) -> String {
         let with = match self {

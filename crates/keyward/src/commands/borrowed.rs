@@ -1,7 +1,6 @@
 //! The token of a command's own login by AppRole. It is given back when the command ends: in a timer each run would leave one behind, to
 //! live for as long as the role says.
 
-use crate::config::Auth;
 use crate::session::{self, Credentials};
 use keyward_vault::Client;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +14,7 @@ static LOGIN: Mutex<Option<Client>> = Mutex::new(None);
 
 /// Notes a login. A token that somebody has is theirs, and stays.
 pub fn note(client: &Client, credentials: &Credentials) {
-    if matches!(credentials, Credentials::Configured(Auth::AppRole { .. })) {
+    if credentials.makes_a_token() {
         *LOGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
     }
 }

@@ -4,8 +4,8 @@ use super::needs::policy_line;
 use super::report::Finding;
 use super::trouble::Trouble;
 use crate::cli::Exit;
-use crate::config::{Auth, Config, Environment};
-use crate::session::{self, Credentials, LoginFailure};
+use crate::config::{Config, Environment};
+use crate::session::{self, LoginFailure};
 use keyward_vault::{Client, Kind, TokenInfo, VaultError};
 
 /// What was found, and whether the client has a token that Vault knows.
@@ -34,7 +34,7 @@ pub async fn log_in(client: &Client, config: &Config, environment: &Environment)
             }
         },
     };
-    let by_login = matches!(credentials, Credentials::Configured(Auth::AppRole { .. }));
+    let by_login = credentials.makes_a_token();
     let (more, is_usable) = match session::log_in(client, &credentials, environment).await {
         Ok(info) => (judge(&info, by_login), true),
         Err(failure) => refused(client, &failure).await,

@@ -4,6 +4,7 @@ use super::grants::{self, Grant, Role};
 use super::{hcl, known};
 use crate::cli::Exit;
 use crate::commands::alone::Alone;
+use crate::commands::borrowed;
 use crate::commands::check::needs::policy_line;
 use crate::commands::check::report::{Finding, Report};
 use crate::commands::output::Output;
@@ -37,8 +38,8 @@ pub async fn run(config: Config, environment: &Environment, wish: Check, out: Ou
         None if wish.role == Role::Keyward => session::daemon_credentials(&config.vault)?,
         None => session::personal_credentials(&config.vault, environment)?,
     };
-    let is_login = matches!(credentials, Credentials::Configured(crate::config::Auth::AppRole { .. }));
     let info = session::log_in(client, &credentials, environment).await.context("cannot log in with the token that is to be checked")?;
+    borrowed::note(client, &credentials);
     let grants = grants::grants(wish.role, config, &known::look(&alone).await);
     let paths: Vec<&str> = grants.iter().map(|grant| grant.path.as_str()).collect();
     let capabilities = client.capabilities_self(&paths).await.context("the token may not ask what it may do")?;
@@ -52,9 +53,6 @@ pub async fn run(config: Config, environment: &Environment, wish: Check, out: Ou
         _ => false,
     };
     report.add("What it has besides", too_much(if can_read { &reader } else { client }, &grants, &info).await);
-    if is_login {
-        session::give_back(client).await;
-    }
     Ok(report.finish())
 }
 

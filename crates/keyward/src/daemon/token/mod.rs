@@ -8,7 +8,7 @@ mod words;
 
 use super::board::TokenView;
 use super::shared::Shared;
-use crate::config::{Auth, Environment};
+use crate::config::Environment;
 use crate::metrics::families as f;
 use crate::ports::VaultPort;
 use crate::session::{self, Credentials, LoginFailure};
@@ -140,7 +140,7 @@ impl Keeper {
     }
 
     fn by_approle(&self) -> bool {
-        matches!(self.credentials, Ok(Credentials::Configured(Auth::AppRole { .. })))
+        self.credentials.as_ref().is_ok_and(Credentials::makes_a_token)
     }
 
     /// Does the one thing that is due, if any.
