@@ -32,8 +32,7 @@ pub struct Pause {
 impl std::fmt::Display for Pause {
     /// `alice at 2026-11-24T08:00:00Z: release freeze`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = self.since.round(jiff::Unit::Second).unwrap_or(self.since);
-        write!(f, "{} at {at}", self.by)?;
+        write!(f, "{} at {}", self.by, crate::whole_seconds(self.since))?;
         if self.why.is_empty() { Ok(()) } else { write!(f, ": {}", self.why) }
     }
 }

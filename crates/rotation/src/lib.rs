@@ -14,5 +14,12 @@ pub mod saga;
 pub mod schedule;
 pub mod table;
 
+use jiff::{Timestamp, Unit};
+
+/// A time to the second: fractions say nothing to a person.
+pub fn whole_seconds(at: Timestamp) -> Timestamp {
+    at.round(Unit::Second).unwrap_or(at)
+}
+
 /// A secret's count of rotations: it never goes down and never repeats, also after a rollback.
 pub type Number = u64;

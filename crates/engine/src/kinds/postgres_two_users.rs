@@ -6,10 +6,11 @@ use crate::kind::{Draft, DraftInput, Kind, StillUsed, Tended, Trouble, Work};
 use crate::ports::{Document, FenceAnswer, FenceCall, FencePhase, Postgres, Session};
 use crate::shape::Shape;
 use async_trait::async_trait;
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use keyward_rotation::Number;
 use keyward_rotation::record::{Later, Record};
 use keyward_rotation::table::{POSTGRES_TWO_USERS, Step, Table};
+use keyward_rotation::whole_seconds;
 use keyward_secret::{Generator, Secret, Source, SystemRandom, Values};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,7 +141,7 @@ impl Kind for PostgresTwoUsers {
         let entries = record.later.iter().filter(|l| matches!(l, Later::Retire { role, .. } if role == idle));
         if let Some(entry) = entries.max_by_key(|l| l.not_before()) {
             if entry.not_before() > now {
-                let until = entry.not_before().round(Unit::Second).unwrap_or_else(|_| entry.not_before());
+                let until = whole_seconds(entry.not_before());
                 let text = format!("the idle user {idle} is in its grace until {until}: readers of the old value may still hold it");
                 return Err(Failure::lasting(Class::InUse, text));
             }

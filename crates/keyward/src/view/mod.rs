@@ -197,7 +197,7 @@ fn pending(later: &Later) -> String {
     }
 }
 
-/// A time to the second: fractions say nothing to a person.
+/// A time to the second, as text.
 pub fn whole_seconds(at: Timestamp) -> String {
-    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+    keyward_rotation::whole_seconds(at).to_string()
 }
