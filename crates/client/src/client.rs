@@ -80,7 +80,7 @@ impl Client {
         let place = self.place(path).await?;
         let written = self.call(|| self.vault().kv_write(&place.mount, &place.path, based.cas(), fields)).await;
         let version = written.map_err(|error| changed(path, error))?;
-        self.note(&place, notes).await.map_err(|why| Error::Unnoted { path: path.to_owned(), version, why: Box::new(why) })?;
+        self.note(&place, notes).await.map_err(|why| unnoted(path, version, why))?;
         Ok(version)
     }
 
@@ -92,7 +92,7 @@ impl Client {
         let place = self.place(path).await?;
         let written = self.call(|| self.vault().kv_patch(&place.mount, &place.path, on, fields)).await;
         let version = written.map_err(|error| changed(path, error))?;
-        self.note(&place, notes).await.map_err(|why| Error::Unnoted { path: path.to_owned(), version, why: Box::new(why) })?;
+        self.note(&place, notes).await.map_err(|why| unnoted(path, version, why))?;
         Ok(version)
     }
 
@@ -201,6 +201,10 @@ fn document(path: &str, read: KvDocument) -> Result<Document, Error> {
         None if read.deleted => Err(Error::Deleted { path }),
         None => Err(Error::NoSecret { path }),
     }
+}
+
+fn unnoted(path: &str, version: u64, why: Error) -> Error {
+    Error::Unnoted { path: path.to_owned(), version, why: Box::new(why) }
 }
 
 fn changed(path: &str, error: Error) -> Error {

@@ -165,7 +165,7 @@ async fn make(client: &Client, wish: Create, out: Output) -> Result<Exit> {
     let path = format!("auth/{mount}/role/{role}");
     let body = json!({
         "token_policies": wish.policy, "token_period": wish.period.as_secs(), "bind_secret_id": true,
-        "token_no_default_policy": !wish.policy.iter().any(|policy| policy == token::DEFAULT_POLICY),
+        "token_no_default_policy": !token::names_default(&wish.policy),
         "token_bound_cidrs": wish.bound_cidr, "secret_id_bound_cidrs": wish.bound_cidr,
         "secret_id_ttl": wish.secret_id_ttl.map_or(0, |ttl| ttl.as_secs()),
     });

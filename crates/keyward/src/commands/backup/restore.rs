@@ -181,8 +181,7 @@ pub async fn settled(client: &Client, mark: Option<&Mark>, nodes: &[String]) -> 
             Ok(true) => {}
             // It does not answer while it changes over.
             Err(_) => {
-                let states = states(client, nodes).await;
-                if !states.is_empty() && states.iter().all(|state| state.sealed) {
+                if are_sealed(&states(client, nodes).await) {
                     return After::Sealed;
                 }
             }
@@ -198,8 +197,7 @@ async fn counted(client: &Client, nodes: &[String], of_backup: Option<Split>) ->
     let began = Instant::now();
     loop {
         let states = states(client, nodes).await;
-        let are_all = !states.is_empty() && states.iter().all(|state| state.sealed);
-        if are_all || began.elapsed() > OTHERS {
+        if are_sealed(&states) || began.elapsed() > OTHERS {
             let mut counts = states.iter().filter(|state| state.sealed).map(server::split);
             let first = counts.next();
             return counts.chain(first).find(|split| Some(*split) != of_backup).or(first);
@@ -207,6 +205,11 @@ async fn counted(client: &Client, nodes: &[String], of_backup: Option<Split>) ->
         // The others are on their way there.
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether all that answered are; nobody's silence says so.
+fn are_sealed(states: &[SealStatus]) -> bool {
+    !states.is_empty() && states.iter().all(|state| state.sealed)
 }
 
 /// What those nodes say of themselves that answer.

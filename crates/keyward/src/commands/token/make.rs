@@ -1,7 +1,7 @@
 //! `token create`: a token that is handed over wrapped or in a file, and one that nobody got is ended.
 
 use super::caution::{self, Life};
-use super::{Create, DEFAULT_POLICY, missing_policies};
+use super::{Create, missing_policies, names_default};
 use crate::cli::Exit;
 use crate::commands::by_hand::Declined;
 use crate::commands::init::files;
@@ -44,8 +44,7 @@ pub async fn make(client: &Client, wish: Create, services: &str, out: Output) ->
         ttl: wish.ttl,
         orphan: !wish.child,
         display_name: wish.name.clone(),
-        // Where it is declined, Vault takes it out even of what was asked for by name.
-        with_default_policy: wish.policy.iter().any(|policy| policy == DEFAULT_POLICY),
+        with_default_policy: names_default(&wish.policy),
         meta: label.metadata(),
         ..NewToken::default()
     };

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// More tokens are counted, and not looked at one by one.
 pub const MOST_TOKENS: usize = 10_000;
 /// Vault's own policy, which it gives to every token unless it is told otherwise.
-pub const DEFAULT_POLICY: &str = "default";
+const DEFAULT_POLICY: &str = "default";
 /// That of wrapping tokens: nobody's, made to die within minutes.
 const WRAPPING_POLICY: &str = "response-wrapping";
 /// Vault has written a token's lease within this time after the token itself.
@@ -257,6 +257,11 @@ async fn revoke(client: &Client, which: &Which, environment: &Environment, out: 
         Output::Text => output::line(&format!("{changed} ({accessor})")),
     }
     Ok(Exit::Ok)
+}
+
+/// Whether Vault's own policy is asked for by name. Where it is declined, Vault takes it out of a token even then.
+pub fn names_default(policies: &[String]) -> bool {
+    policies.iter().any(|policy| policy == DEFAULT_POLICY)
 }
 
 /// That somebody names policies that do not exist, as far as the token in use may see.
