@@ -1,6 +1,6 @@
 //! `keyward backup` and `keyward restore`, against real servers.
 
-use crate::world::{Ended, LONG};
+use crate::world::{Ended, LONG, interrupt};
 use crate::world_of_vault::in_file_storage;
 use keyward_harness::{Moment, VaultOptions, VaultProxy, VaultServer, keyward_binary, servers, wait_until};
 use serde_json::{Value, json};
@@ -144,7 +144,7 @@ fn backups_are_checked_encrypted_copied_and_kept_by_rule() {
     desk.configure(&vault.address, &vault.ca_pem_path, &settings(&hangs));
     let child = desk.command(&["backup", "--output", "json"]).spawn().unwrap();
     let sleeper = wait_until("the program", LONG, || fs::read_to_string(&began).ok());
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(child.id());
     let ended: Ended = child.wait_with_output().unwrap().into();
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((ended.code, &told["copied"]), (Some(75), &json!(false)), "{ended:?}");
@@ -170,7 +170,7 @@ fn a_backup_that_is_refused_or_broken_off_leaves_nothing_behind() {
         // The disk has a thread of its own, which may be later than the call.
         wait_until("the file, under another name", LONG, || (desk.names().len() == 1).then_some(()));
         assert_eq!(desk.run(&["backup"]).code, Some(75), "one at a time");
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        interrupt(child.id());
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!((ended.code, desk.names()), (Some(75), Vec::new()), "{ended:?}");
         assert!(ended.err.contains("nothing was written"), "{}", ended.err);

@@ -1,6 +1,6 @@
 //! The password of Vault's own login: set by Keyward, or rotated by Vault, and not lost when Vault dies at the worst moment.
 
-use crate::world_of_vault::{append, dynamic_role, login, serve, users};
+use crate::world_of_vault::{append, dynamic_role, let_alter, login, serve, users};
 use keyward_harness::{DatabaseMount, PostgresProxy, Shop, VaultOptions, VaultServer, Wishes, servers, wait_until};
 use serde_json::json;
 use std::time::Duration;
@@ -27,11 +27,7 @@ fn shop<'a>(vault: &'a VaultServer, mount: &DatabaseMount, method: &str) -> Shop
     let shop = Shop::open(vault, postgres, servers().smtp(), &wishes).unwrap();
     dynamic_role(vault, mount, "canary", "1m", "5m");
     let admin = shop.admin();
-    // The administrator sees when Vault's user was altered (a right in its own database alone), and may alter it (from PostgreSQL 16 on by membership).
-    postgres.psql_in(&shop.database, &format!("GRANT SELECT ON pg_authid TO \"{admin}\"")).unwrap();
-    if postgres.psql("SHOW server_version_num").unwrap().parse::<u32>().unwrap() >= 160_000 {
-        postgres.psql(&format!("GRANT \"{}\" TO \"{admin}\" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", mount.user)).unwrap();
-    }
+    let_alter(&admin, &shop.database, mount);
     let at = login(postgres, &shop.database);
     let secret = format!(
         r#"

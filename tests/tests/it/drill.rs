@@ -1,11 +1,11 @@
 //! `keyward backup drill`: a throw-away Vault, behind walls where the kernel has them.
 
 use crate::backup::Desk;
-use crate::world::{Ended, LONG};
+use crate::world::{Ended, LONG, interrupt};
 use keyward_harness::{VaultOptions, VaultServer, servers, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// A Vault with an audit device and a canary, a backup of it, and what a drill of that needs.
 fn drilled(vault: &VaultServer) -> Desk {
@@ -109,7 +109,7 @@ fn a_drill_that_is_broken_off_leaves_nothing_behind() {
             Some((below, variables))
         });
         assert!(!variables.contains(&desk.token) && below.iter().all(|(words, _)| !words.contains(&desk.token)), "the token stands there");
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        interrupt(child.id());
         let ended: Ended = child.wait_with_output().unwrap().into();
         assert_eq!(ended.code, Some(75), "{ended:?}");
         assert!(!folder.exists());

@@ -1,12 +1,12 @@
 //! `keyward import`: from a `.env` file to Vault, whatever happens on the way.
 
 use crate::secret::by_hand;
-use crate::world::{Ended, shop};
+use crate::world::{Ended, interrupt, shop};
 use keyward_harness::{Fault, Moment, Shop, VaultProxy};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use tempfile::TempDir;
 
@@ -209,7 +209,7 @@ fn broken_off_before_or_after_any_write_it_is_completed_by_the_next_run() {
             let (tell, told) = mpsc::channel::<u32>();
             proxy.act(&format!("POST {mount}/data/{path}"), 0, moment, move || {
                 let pid = told.recv().unwrap();
-                assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+                interrupt(pid);
             });
             fs::write(shop.path("token"), &shop.vault.root_token).unwrap();
             let mut command =

@@ -119,7 +119,8 @@ fn a_provider_that_refuses_is_told_from_one_that_is_not_there_and_nothing_change
 }
 
 /// A program that keeps its keys as files, one per key: what is in it is its label and its value.
-const PROGRAM: &str = r#"#!/usr/bin/env python3
+/// Makes keys, proves and ends them, each a file in its folder.
+pub const PROGRAM: &str = r#"#!/usr/bin/env python3
 import json, os, sys, uuid
 folder = sys.argv[1]
 asked = json.load(sys.stdin)

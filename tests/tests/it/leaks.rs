@@ -1,11 +1,13 @@
 //! Every shop looks for secret values when it closes; this shows that it would find one.
 
 use crate::backup::Desk;
+use crate::issued::PROGRAM;
 use crate::world_of_vault::append;
 use keyward_harness::{Shop, Wishes, servers};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Passwords stood in server logs and in the SQL history: the manual of ALTER ROLE warns of it, Vault's plugin sends clear text by default.
 #[test]
@@ -31,10 +33,7 @@ fn a_program_that_keyward_starts_gets_no_token_in_its_words_nor_in_its_environme
     let token = vault.token(policy, Value::Null);
     let desk = Desk::new(&vault.address, &vault.ca_pem_path, &token, "");
     let (script, seen) = (desk.dir.path().join("copy"), desk.dir.path().join("seen"));
-    // Its own words and variables, and those of whoever started it.
-    let text = format!("#!/bin/sh\ncat > /dev/null\ncat /proc/$$/cmdline /proc/$$/environ /proc/$PPID/cmdline > '{}'\n", seen.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    watched(&script, &seen, "cat > /dev/null");
     let copy = format!("[backup.copy]\nprogram = [\"{}\", \"{{name}}\"]", script.display());
     desk.configure(&vault.address, &vault.ca_pem_path, &copy);
     assert_eq!(desk.must(&["backup"])["copied"], true);
@@ -43,39 +42,20 @@ fn a_program_that_keyward_starts_gets_no_token_in_its_words_nor_in_its_environme
     assert!(!seen.contains(&token), "the token stands there");
 }
 
-/// Makes keys, and is told of new ones; notes its own words and variables, and the words of whoever started it.
-pub const PROVIDER: &str = r#"#!/usr/bin/env python3
-import json, os, secrets, sys
-folder = sys.argv[1]
-with open(folder + "/seen", "ab") as seen:
-    for place in ("self/cmdline", "self/environ", f"{os.getppid()}/cmdline"):
-        with open("/proc/" + place, "rb") as file:
-            seen.write(file.read() + b"\n")
-if sys.argv[2:] == ["was-told"]:
-    sys.exit(0)
-asked, store = json.load(sys.stdin), folder + "/keys.json"
-keys = json.load(open(store)) if os.path.exists(store) else {}
-if asked["do"] == "create":
-    name = f"key-{len(keys)}"
-    keys[name] = {"label": asked["label"], "value": secrets.token_hex(16)}
-    answer = {"id": name, "values": {"value": keys[name]["value"]}}
-elif asked["do"] == "verify":
-    answer = {"accepted": any(key["value"] == asked["values"]["value"] for key in keys.values())}
-elif asked["do"] == "list":
-    answer = {"ids": [name for name, key in keys.items() if key["label"] == asked["label"]]}
-else:
-    keys.pop(asked["id"], None)
-    answer = {"gone": True}
-json.dump(keys, open(store, "w"))
-print(json.dumps(answer))
-"#;
+/// A script that notes its own words and variables, and the words of whoever started it, and then does this.
+fn watched(script: &Path, seen: &Path, then: &str) {
+    let look = format!("cat /proc/$$/cmdline /proc/$$/environ /proc/$PPID/cmdline >> '{}'", seen.display());
+    fs::write(script, format!("#!/bin/sh\n{look}\n{then}\n")).unwrap();
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+}
 
 #[test]
 fn a_program_that_makes_or_takes_a_value_finds_none_in_its_words_nor_in_its_environment() {
     let place = tempfile::tempdir().unwrap();
-    let program = place.path().join("provider");
-    fs::write(&program, PROVIDER).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, makes_keys) = (place.path().join("provider"), place.path().join("program.py"));
+    fs::write(&makes_keys, PROGRAM).unwrap();
+    let then = format!("[ \"$2\" = was-told ] || exec python3 '{}' \"$1\"", makes_keys.display());
+    watched(&program, &place.path().join("seen"), &then);
     let shop = Shop::open(servers().vault(), servers().postgres(), servers().smtp(), &Wishes::default()).unwrap();
     let (kv, at, folder) = (&shop.kv, program.display(), place.path().display());
     let secret = format!(

@@ -2,12 +2,12 @@
 //! elsewhere.
 
 use crate::init_world::World;
-use crate::leaks::PROVIDER;
+use crate::issued::PROGRAM;
 use crate::least::{Calls, Line, Witness, nothing_can_go, printed};
 use crate::policy::{ROTATIONS, serve_shortly, set_up};
 use crate::provider::{ADMIN, Provider};
 use crate::world::LONG;
-use crate::world_of_vault::{dynamic_role, login};
+use crate::world_of_vault::{dynamic_role, let_alter, login};
 use keyward_harness::{Fault, RedisServer, VaultProxy, VaultServer, free_port, servers, unique, wait_until};
 use serde_json::{Value, json};
 use std::fs;
@@ -31,10 +31,7 @@ fn with_what_vault_makes(world: &World) {
     vault.must("POST", &format!("{}/keys/seal", world.transit), Some(json!({ "type": "ed25519" }))).unwrap();
     let (admin, password) = &world.admin;
     vault.must("POST", &format!("{elsewhere}/data/admin"), Some(json!({ "data": { "password": password } }))).unwrap();
-    postgres.psql_in(&world.database, &format!("GRANT SELECT ON pg_authid TO \"{admin}\"")).unwrap();
-    if postgres.psql("SHOW server_version_num").unwrap().parse::<u32>().unwrap() >= 160_000 {
-        postgres.psql(&format!("GRANT \"{}\" TO \"{admin}\" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", mount.user)).unwrap();
-    }
+    let_alter(admin, &world.database, &mount);
     let (kv, at) = (&world.kv, login(postgres, &mount.database));
     let as_admin = login(postgres, &world.database).replacen("postgresql://", &format!("postgresql://{admin}@"), 1);
     let more = format!(
@@ -216,7 +213,7 @@ fn with_all_kinds(world: &World, vault: &VaultServer, provider: &Provider, cache
     cache.cli(&["ACL", "SETUSER", "keeper", "on", &format!(">{keeper}"), "+@all"]).unwrap();
     cache.cli(&["ACL", "SAVE"]).unwrap();
     let program = world.path("program");
-    fs::write(&program, PROVIDER).unwrap();
+    fs::write(&program, PROGRAM).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("config/recipes/openai.toml");
     let recipe = fs::read_to_string(recipe).unwrap();

@@ -51,6 +51,12 @@ pub fn use_long_token(shop: &Shop<'_>) {
     shop.vault.must("POST", &format!("auth/{mount}/role/keyward"), Some(json!({ "token_period": "1h" }))).unwrap();
 }
 
+/// Sends a command SIGINT, as Ctrl-C does.
+pub fn interrupt(pid: u32) {
+    let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the command was gone");
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ended {

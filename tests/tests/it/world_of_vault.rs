@@ -85,6 +85,16 @@ pub fn dynamic_role(vault: &VaultServer, mount: &DatabaseMount, role: &str, defa
     vault.must("POST", &format!("{}/roles/{role}", mount.path), Some(body)).unwrap();
 }
 
+/// Lets an administrator see when Vault's user was altered (a right in its own database alone), and alter it (from PostgreSQL 16 on by
+/// membership).
+pub fn let_alter(admin: &str, database: &str, mount: &DatabaseMount) {
+    let postgres = servers().postgres();
+    postgres.psql_in(database, &format!("GRANT SELECT ON pg_authid TO \"{admin}\"")).unwrap();
+    if postgres.psql("SHOW server_version_num").unwrap().parse::<u32>().unwrap() >= 160_000 {
+        postgres.psql(&format!("GRANT \"{}\" TO \"{admin}\" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", mount.user)).unwrap();
+    }
+}
+
 /// Adds to a shop's configuration.
 pub fn append(shop: &Shop<'_>, text: &str) {
     let before = fs::read_to_string(&shop.config).unwrap();

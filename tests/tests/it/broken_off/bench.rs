@@ -1,6 +1,6 @@
 //! A folder, a way to Vault that is watched, and commands that get SIGINT at one of their calls.
 
-use crate::world::{Ended, LONG};
+use crate::world::{Ended, LONG, interrupt};
 use keyward_harness::{Moment, VaultProxy, VaultServer, keyward_binary, wait_until};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a command says that does not end yet, because something would be lost.
 const WAITS: &str = "Ctrl-C again leaves at once";
@@ -83,18 +83,17 @@ impl<'v> Bench<'v> {
     /// Runs it, and sends SIGINT at this call: right before Vault gets it, or when Vault has answered and nobody has heard. The call ends
     /// there. How the command ended; as an error where it did not come to that call.
     pub fn interrupted(&self, arguments: &[String], input: &str, cell: &Cell, moment: Moment) -> Result<Ended, Ended> {
-        let (pid, err) = (Arc::new(AtomicI32::new(0)), self.dir.join("stderr"));
+        let (pid, err) = (Arc::new(AtomicU32::new(0)), self.dir.join("stderr"));
         let (victim, said) = (Arc::clone(&pid), err.clone());
         self.proxy.act(&cell.call, cell.pass, moment, move || {
             let pid = wait_until("the command", LONG, || Some(victim.load(Ordering::SeqCst)).filter(|pid| *pid > 0));
-            let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status();
-            assert!(sent.is_ok_and(|s| s.success()), "the command was gone");
+            interrupt(pid);
             let hears = || fs::read_to_string(&said).is_ok_and(|text| text.contains(WAITS));
             wait_until("the command to hear it", LONG, || (is_over(pid) || hears()).then_some(()));
         });
         let mut command = self.command(arguments, input);
         let child = command.stderr(File::create(&err).unwrap()).spawn().unwrap();
-        pid.store(i32::try_from(child.id()).unwrap(), Ordering::SeqCst);
+        pid.store(child.id(), Ordering::SeqCst);
         let output = child.wait_with_output().unwrap();
         let mut ended: Ended = output.into();
         ended.err = fs::read_to_string(&err).unwrap();
@@ -106,11 +105,10 @@ impl<'v> Bench<'v> {
         let (held, err) = (self.proxy.hold(&cell.call, cell.pass, moment), self.dir.join("stderr"));
         let mut child = self.command(arguments, "").stderr(File::create(&err).unwrap()).spawn().unwrap();
         held.has_come();
-        let interrupt = || assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-        interrupt();
+        interrupt(child.id());
         let hears = || fs::read_to_string(&err).is_ok_and(|text| text.contains(WAITS));
         wait_until("the command to hear it", LONG, || hears().then_some(()));
-        interrupt();
+        interrupt(child.id());
         let code = child.wait().unwrap().code();
         Ended { code, out: String::new(), err: fs::read_to_string(&err).unwrap() }
     }
@@ -132,7 +130,7 @@ impl<'v> Bench<'v> {
 }
 
 /// Whether a process has ended. Whoever started it may not have asked yet.
-pub fn is_over(pid: i32) -> bool {
+pub fn is_over(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }

@@ -1,9 +1,9 @@
 //! Commands that ask the daemon: whoever breaks one off hears that the daemon goes on, and it does.
 
-use crate::world::{Ended, LONG, becomes_ready};
+use crate::world::{Ended, LONG, becomes_ready, interrupt};
 use keyward_harness::{Moment, Shop, VaultProxy, Wishes, servers, wait_until};
 use serde_json::{Value, json};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 #[test]
 fn a_rotation_that_was_asked_of_the_daemon_goes_on_when_its_command_is_broken_off() {
@@ -16,7 +16,7 @@ fn a_rotation_that_was_asked_of_the_daemon_goes_on_when_its_command_is_broken_of
     let held = proxy.hold(&format!("POST {}/data/shop/webhook", shop.kv), 0, Moment::Before);
     let child = shop.command(&typed).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     held.has_come();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(child.id());
     let ended: Ended = child.wait_with_output().unwrap().into();
     let said: Value = serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
     let done = json!(["webhook-token: asked of the daemon, which goes on by itself"]);

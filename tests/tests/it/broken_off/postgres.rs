@@ -1,20 +1,16 @@
 //! `init postgres`, which changes a database in one transaction: it is done or not, wherever the command is broken off.
 
 use super::bench::is_over;
-use crate::world::{Ended, LONG, run, shop};
+use crate::world::{Ended, LONG, interrupt, run, shop};
 use keyward_harness::{PostgresProxy, Shop, wait_until};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Two secrets of one database; the way to it of the second can be watched.
 const TYPED: [&str; 6] = ["init", "postgres", "shop-database", "legacy", "--output", "json"];
-
-fn interrupt(pid: i32) {
-    assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success(), "the command was gone");
-}
 
 /// Has Keyward's administrator come through the proxy for the secret `legacy`.
 fn through(shop: &Shop<'_>, proxy: &PostgresProxy) {
@@ -55,7 +51,7 @@ fn a_fence_is_there_or_not_wherever_its_command_is_broken_off() {
         let held = proxy.hold(statement, 0);
         let child = started(&shop, &["init", "postgres", "legacy", "--output", "json"]);
         held.has_come();
-        interrupt(i32::try_from(child.id()).unwrap());
+        interrupt(child.id());
         is_broken_off(&child.wait_with_output().unwrap().into(), &json!([]));
         drop(held);
         let fence = fences(&["legacy"]);
@@ -65,7 +61,7 @@ fn a_fence_is_there_or_not_wherever_its_command_is_broken_off() {
     }
 
     // When the server has committed, and nobody has heard of it.
-    let pid = Arc::new(AtomicI32::new(0));
+    let pid = Arc::new(AtomicU32::new(0));
     let victim = Arc::clone(&pid);
     proxy.at_next_commit(move || {
         let pid = wait_until("the command", LONG, || Some(victim.load(Ordering::SeqCst)).filter(|pid| *pid > 0));
@@ -73,7 +69,7 @@ fn a_fence_is_there_or_not_wherever_its_command_is_broken_off() {
         wait_until("the command to end", LONG, || is_over(pid).then_some(()));
     });
     let child = started(&shop, &["init", "postgres", "legacy", "--output", "json"]);
-    pid.store(i32::try_from(child.id()).unwrap(), Ordering::SeqCst);
+    pid.store(child.id(), Ordering::SeqCst);
     is_broken_off(&child.wait_with_output().unwrap().into(), &json!([]));
     assert_eq!(fences(&["legacy"]), ["unchanged"]);
     gone();
@@ -82,7 +78,7 @@ fn a_fence_is_there_or_not_wherever_its_command_is_broken_off() {
     let held = proxy.hold("pg_advisory_xact_lock", 0);
     let child = started(&shop, &TYPED);
     held.has_come();
-    interrupt(i32::try_from(child.id()).unwrap());
+    interrupt(child.id());
     is_broken_off(&child.wait_with_output().unwrap().into(), &json!(["shop-database: the fence is installed"]));
     drop(held);
     assert_eq!(fences(&["shop-database", "legacy"]), ["unchanged", "unchanged"]);

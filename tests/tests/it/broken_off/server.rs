@@ -3,12 +3,11 @@
 use super::bench::{Bench, Cell, judge};
 use crate::backup::Desk;
 use crate::init_world::World;
-use crate::world::{Ended, LONG};
+use crate::world::{Ended, LONG, interrupt};
 use keyward_harness::{Moment, VaultOptions, VaultServer, full, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
@@ -140,7 +139,7 @@ fn a_renewal_that_is_broken_off_puts_the_old_pair_back() {
     let child = desk.command(&["tls", "renew", "vault-1", "--folder", &at, "--", "/bin/sh", "-c", &tell]).spawn().unwrap();
     wait_until("the program", LONG, || flag.exists().then_some(()));
     assert!(read() != before, "the new pair is in its place");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt(child.id());
     let ended: Ended = child.wait_with_output().unwrap().into();
     assert!(ended.code == Some(75) && ended.err.contains("the old pair stands again"), "{ended:?}");
     assert!(read() == before, "another pair stands there");

@@ -2,7 +2,7 @@
 
 use super::super::bench::NAME;
 use super::{Place, Subject, logs_in};
-use crate::world_of_vault::{dynamic_role, users};
+use crate::world_of_vault::{dynamic_role, let_alter, users};
 use keyward_harness::{DatabaseMount, VaultServer, servers, unique, wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -128,14 +128,9 @@ impl Subject for Root {
     }
 
     fn secret(&mut self, at: Place<'_>) -> String {
-        let (shop, postgres) = (at.shop, servers().postgres());
+        let shop = at.shop;
         let admin = shop.admin();
-        // As in the tests of this kind: the administrator sees when Vault's user was altered, and may alter it.
-        postgres.psql_in(&shop.database, &format!("GRANT SELECT ON pg_authid TO \"{admin}\"")).unwrap();
-        if postgres.psql("SHOW server_version_num").unwrap().parse::<u32>().unwrap() >= 160_000 {
-            let grant = format!("GRANT \"{}\" TO \"{admin}\" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", self.mount.user);
-            postgres.psql(&grant).unwrap();
-        }
+        let_alter(&admin, &shop.database, &self.mount);
         let here = at.login();
         format!(
             "kind = \"vault-root\"\nconnection = \"{path}/config/{connection}\"\ncanary = \"{path}/roles/canary\"\nmethod = \"{}\"\n\
